@@ -1,0 +1,55 @@
+# Two commands: `make demo` and `make test`. Each installs what it needs.
+.PHONY: help setup build demo test check fmt bench eval models fuzz-smoke clean
+
+help:
+	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+## setup: install what the workspace needs on Debian 12 or Ubuntu 24.04 (done by every other target)
+setup:
+	@cross/setup.sh
+
+## build: release binaries of the agent and the matcher
+build: setup
+	cargo build --release --locked -p didar-agent -p didar-matcher
+
+## demo: the product's story on real faces, models, broker and matcher; pictures under target/demo
+demo: build
+	cargo build --release --locked -p didar-tests --bin demo
+	target/release/demo $(ARGS)
+
+## test: every test of the workspace
+test: setup
+	cargo build --locked -p didar-agent -p didar-matcher
+	cargo test --locked --workspace
+
+## check: format, lints, documentation, licences, fuzz targets
+check: setup
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	protocol/fuzz/smoke.sh 5
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
+	else echo "check: cargo-deny is not installed, licences not checked (cargo install --locked cargo-deny)"; fi
+
+## bench: time per stage and ratios against the raw model invocations; target/bench/summary.json
+bench: build
+	cargo build --release --locked -p didar-tests --bin bench
+	target/release/bench
+
+## eval: accuracy on the folder named by DIDAR_DATA; docs/accuracy.md, target/eval/verification.json
+eval: setup
+	cargo build --release --locked -p didar-tests --bin eval
+	target/release/eval
+
+## models: make the models again from the packages and compare them with the manifest
+models:
+	models/build/make.sh
+
+## fuzz-smoke: every fuzz target for a few seconds
+fuzz-smoke: setup
+	protocol/fuzz/smoke.sh 20
+
+## clean: everything that was built or fetched
+clean:
+	cargo clean
+	rm -rf native
