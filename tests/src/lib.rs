@@ -1,1 +1,11 @@
-//! tests
+//! The simulated world around the product, the demo's stage and the evaluation. Never shipped.
+//!
+//! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`site`], a centre and a kiosk as real processes,
+//! [`cable`], a network cable that can be pulled, [`kiosk_app`], the kiosk's application. Not here: anything that ships.
+//! Start reading at [`site::Site`].
+
+pub mod cable;
+pub mod kiosk_app;
+pub mod process;
+pub mod scene;
+pub mod site;

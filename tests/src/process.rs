@@ -1,0 +1,133 @@
+//! A program of ours as a child process: its lines of output, its memory, its end.
+//!
+//! Here: what the demo and the end-to-end tests need of a child. Not here: restarts (a supervisor's work).
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running child; ended (politely, then not) when it is dropped.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// Longest wait for a polite end.
+const GRACE: Duration = Duration::from_secs(8);
+
+impl Process {
+    /// Starts `program` with `arguments`; its log (standard error) goes to `log`.
+    pub fn start<S: AsRef<OsStr>>(name: &'static str, program: &Path, arguments: &[S], log: &Path) -> Result<Self> {
+        let log_file = std::fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log_file)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let output = child.stdout.take().context("the child's output")?;
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { name, child, lines })
+    }
+
+    /// The next line of output that `wanted` accepts, within `wait`.
+    pub fn wait_for_line(&self, wait: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        loop {
+            match self.lines.recv_timeout(wait) {
+                Ok(line) if wanted(&line) => return Ok(line),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => bail!("{}: nothing within {wait:?}", self.name),
+                Err(RecvTimeoutError::Disconnected) => bail!("{} ended before it said what was waited for", self.name),
+            }
+        }
+    }
+
+    /// Lines of output that have come and were not read yet.
+    pub fn lines_so_far(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Resident memory now and its peak, in MB, as the kernel counts it.
+    pub fn resident_mb(&self) -> Result<(f64, f64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the child's status")?;
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+        };
+        Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
+    }
+
+    /// Asks the child to end (SIGTERM) and waits for it.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).context("asking the child to end")?;
+        let steps = GRACE.as_millis() / 20;
+        for _ in 0..steps {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            // A parked thread with a time limit: waiting for a child has no other portable form without a signal handler.
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        let _ = self.child.wait()?;
+        bail!("{} did not end within {GRACE:?}", self.name)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.stop().is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Runs `program` to its end; its output, or an error with what it said.
+pub fn run<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {}", program.display()))?;
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        bail!("{} {}: {}", program.display(), output.status, said.trim());
+    }
+    Ok(said)
+}
+
+/// The path of the program `name` built with this one (same profile folder).
+pub fn sibling(name: &str) -> Result<PathBuf> {
+    let mut folder = std::env::current_exe().context("this program's path")?;
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let path = folder.join(name);
+    if !path.exists() {
+        bail!("{} is not built: run `cargo build -p {}`", path.display(), if name == "didar-agent" { "didar-agent" } else { "didar-matcher" });
+    }
+    Ok(path)
+}
+
