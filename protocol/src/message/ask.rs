@@ -1,0 +1,98 @@
+//! Asking for an attempt: the request with its consent, and the challenge that answers it.
+
+use crate::id::{AttemptId, DeviceId, Hash, Iin, InitiatorId, RequestId};
+use crate::seal::SealKey;
+
+/// The person's consent to this authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// When it was given, Unix seconds.
+    pub given_at_s: u64,
+    /// When it ends, Unix seconds; later than `given_at_s`.
+    pub expires_at_s: u64,
+    /// What it is for; 1 to 64 bytes.
+    pub purpose: String,
+    /// How it was given.
+    pub method: ConsentMethod,
+    /// Which text the person agreed to; 1 to 32 bytes.
+    pub text_version: String,
+}
+
+/// How a consent was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ConsentMethod {
+    /// On the kiosk's screen.
+    Screen = 0,
+    /// By a handwritten or digital signature.
+    Signature = 1,
+    /// On the initiator's portal.
+    Portal = 2,
+}
+
+/// A kiosk's application asks to authenticate a person. Travels sealed and signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeRequest {
+    /// The device that asks.
+    pub device: DeviceId,
+    /// The request, named by the device.
+    pub request: RequestId,
+    /// Who the person claims to be. Personal data.
+    pub subject: Iin,
+    /// The system on whose behalf.
+    pub initiator: InitiatorId,
+    /// The initiator's own reference; at most 64 bytes.
+    pub reference: String,
+    /// What for; 1 to 64 bytes, the consent's purpose.
+    pub purpose: String,
+    /// The person's consent.
+    pub consent: Consent,
+    /// When the device made the request, Unix milliseconds.
+    pub made_at_ms: u64,
+}
+
+/// Whether the matcher holds a reference of this person already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Stage {
+    /// First time: compared with the document's photo.
+    Primary = 0,
+    /// Compared with the stored reference.
+    Subsequent = 1,
+}
+
+/// The matcher allows one attempt. Single use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The attempt, named by the matcher.
+    pub attempt: AttemptId,
+    /// The device that asked.
+    pub device: DeviceId,
+    /// SHA-256 of the [`ChallengeRequest`]'s encoded (unsigned) bytes.
+    pub request_hash: Hash,
+    /// Random; the light code comes from it.
+    pub nonce: [u8; 32],
+    /// Primary or subsequent.
+    pub stage: Stage,
+    /// Whether a face picture is asked for.
+    pub picture: bool,
+    /// Version of the liveness policy that judges.
+    pub policy_version: u32,
+    /// The matcher's clock, Unix milliseconds.
+    pub server_time_ms: u64,
+    /// When the challenge ends, Unix milliseconds; later than `server_time_ms`.
+    pub expires_ms: u64,
+    /// The key to seal the attempt to.
+    pub seal_key: SealKey,
+}
+
+/// The matcher's sealing keys, retained on the broker, so that the first request can be sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatcherKeys {
+    /// 1 to 4 keys; the first is the current one.
+    pub seal_keys: Vec<SealKey>,
+    /// Version of the liveness policy in force.
+    pub policy_version: u32,
+    /// The matcher's clock, Unix milliseconds.
+    pub server_time_ms: u64,
+}

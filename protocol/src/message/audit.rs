@@ -1,0 +1,67 @@
+//! The device's audit records, chained by hash, and the matcher's receipts for them.
+
+use super::verdict::Outcome;
+use crate::id::{AttemptId, DeviceId, Hash, InitiatorId, RequestId};
+use crate::reason::Reason;
+
+/// One link of the device's chain. Names no person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// The device.
+    pub device: DeviceId,
+    /// Number in the chain, from 1, without gaps over the device's whole life.
+    pub number: u64,
+    /// SHA-256 of the previous signed record's bytes; zeros before the first.
+    pub previous: Hash,
+    /// What happened.
+    pub entry: AuditEntry,
+}
+
+/// What an audit record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditEntry {
+    /// An attempt ended.
+    Attempt {
+        /// The attempt, if a challenge had named it.
+        attempt: Option<AttemptId>,
+        /// The request.
+        request: RequestId,
+        /// On whose behalf.
+        initiator: InitiatorId,
+        /// How it ended.
+        outcome: Outcome,
+        /// Why.
+        reason: Reason,
+        /// When it was asked for, Unix milliseconds.
+        started_ms: u64,
+        /// When it ended, Unix milliseconds.
+        ended_ms: u64,
+        /// Version of the liveness policy.
+        policy_version: u32,
+    },
+    /// Records were lost because the outbox was full.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+    /// The agent started.
+    Started {
+        /// Its version; 1 to 40 bytes.
+        version: String,
+        /// The kernel's boot id.
+        boot: [u8; 16],
+    },
+}
+
+/// The matcher holds these records; the device may forget them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The device addressed.
+    pub device: DeviceId,
+    /// All records up to this number are kept.
+    pub highest: u64,
+    /// Numbers after `highest` that are missing before one that is kept, ascending; at most 64.
+    pub missing: Vec<u64>,
+    /// The matcher's clock, Unix milliseconds.
+    pub server_time_ms: u64,
+}
