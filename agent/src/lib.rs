@@ -1,1 +1,26 @@
-//! agent
+//! The kiosk's program: it proves that a live face is in front of the camera and asks the matcher who it is.
+//!
+//! **Here:** the pure attempt machine ([`attempt`]), the traits of everything that it acts on ([`edge`]), the one loop
+//! that joins them ([`run`]), and the edges themselves: the camera's thread ([`perception`]), the simulated kiosk
+//! ([`bridge`]), the uplink ([`uplink`]), the store of audit records ([`outbox`]), the screen ([`screen`]) and the
+//! API of the kiosk's own application ([`local_api`]).
+//!
+//! **Not here:** any comparison with a reference (the matcher's), any judgement of liveness (`didar_liveness`), any
+//! model (`didar_vision`).
+//!
+//! **Start** with [`attempt::Machine::step`], then [`run::Agent::run`].
+
+pub mod ask;
+pub mod attempt;
+pub mod bridge;
+pub mod config;
+pub mod edge;
+pub mod enrol;
+pub mod identity;
+pub mod local_api;
+pub mod outbox;
+pub mod perception;
+pub mod run;
+pub mod screen;
+pub mod time;
+pub mod uplink;

@@ -1,0 +1,3 @@
+//! The program `didar-agent`.
+
+fn main() {}

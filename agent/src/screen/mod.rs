@@ -1,0 +1,1 @@
+//! The screen: views to pictures.
