@@ -1,19 +1,20 @@
 //! The lamp sequence that a challenge demands: both ends derive it from the same nonce.
 
+use crate::codec::numbered;
 use crate::id::{AttemptId, DeviceId};
 
-/// What the two infrared lamps do during one slot. Numbers 0 to 3 on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Light {
-    /// Both lamps dark.
-    Off = 0,
-    /// Only the lamp on the left of the lens, as the camera sees the scene.
-    Left = 1,
-    /// Only the lamp on the right.
-    Right = 2,
-    /// Both lamps lit.
-    Both = 3,
+numbered! {
+    /// What the two infrared lamps do during one slot. Numbers 0 to 3 on the wire.
+    Light {
+        /// Both lamps dark.
+        0 Off "off",
+        /// Only the lamp on the left of the lens, as the camera sees the scene.
+        1 Left "left",
+        /// Only the lamp on the right.
+        2 Right "right",
+        /// Both lamps lit.
+        3 Both "both",
+    }
 }
 
 /// How long the code is and how much of it may fail: the two belong together, because they set the chance of a guess.
@@ -36,19 +37,6 @@ impl CodeShape {
     /// Whether a blind guess passes with a probability of at most 2^-20.
     pub const fn is_lawful(self) -> bool {
         self.slots >= 12
-    }
-}
-
-impl TryFrom<u8> for Light {
-    type Error = u8;
-    fn try_from(number: u8) -> Result<Self, u8> {
-        match number {
-            0 => Ok(Self::Off),
-            1 => Ok(Self::Left),
-            2 => Ok(Self::Right),
-            3 => Ok(Self::Both),
-            other => Err(other),
-        }
     }
 }
 

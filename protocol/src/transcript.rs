@@ -1,5 +1,6 @@
 //! The light transcript: what the camera saw while the lamps played the code. Built and judged in `didar_liveness`.
 
+use crate::codec::{List, Packed16, Within, fields, numbered};
 use crate::light_code::{CodeShape, Light};
 
 /// Cells along one side of the grid: 12 x 12 cells on a 132 mm square around the aligned face.
@@ -46,16 +47,16 @@ pub struct CameraFacts {
     pub spectrum: Spectrum,
 }
 
-/// Which light a board's sensors see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Spectrum {
-    /// One colour sensor without infrared filter.
-    ColourNoFilter = 0,
-    /// A colour and an infrared sensor side by side.
-    ColourAndInfrared = 1,
-    /// One monochrome infrared sensor.
-    Infrared = 2,
+numbered! {
+    /// Which light a board's sensors see.
+    Spectrum {
+        /// One colour sensor without infrared filter.
+        0 ColourNoFilter "colour-no-filter",
+        /// A colour and an infrared sensor side by side.
+        1 ColourAndInfrared "colour-and-infrared",
+        /// One monochrome infrared sensor.
+        2 Infrared "infrared",
+    }
 }
 
 /// One order to the lamps.
@@ -93,5 +94,60 @@ pub struct FrameSample {
 impl std::fmt::Debug for FrameSample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FrameSample").field("at_us", &self.at_us).field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+fields! {
+    LightTranscript {
+        1 => shape,
+        2 => code: List(0, 32),
+        3 => camera,
+        4 => switches: List(0, SWITCHES_MAX),
+        5 => frames: List(0, FRAMES_MAX),
+    }
+    rule "the code has as many states as the shape has slots": |it| it.code.len() == usize::from(it.shape.slots);
+    rule "a frame's slot lies within the code": |it| it.frames.iter().all(|frame| frame.slot < it.shape.slots);
+    rule "switches are in order of time": |it| it.switches.is_sorted_by_key(|switch| switch.at_us);
+    rule "frames are in order of time": |it| it.frames.is_sorted_by(|a, b| a.at_us < b.at_us);
+}
+
+fields! {
+    CodeShape {
+        1 => slots,
+        2 => frames_per_slot,
+        3 => wrong_allowed,
+    }
+    rule "a blind guess passes with at most 2^-20": |it| it.is_lawful();
+}
+
+fields! {
+    CameraFacts {
+        1 => gamma_milli: Within(1, 4000),
+        2 => frame_us,
+        3 => exposure_us,
+        4 => delay_us,
+        5 => baseline_mm,
+        6 => spectrum,
+    }
+}
+
+fields! {
+    Switch {
+        1 => at_us,
+        2 => light,
+    }
+}
+
+fields! {
+    FrameSample {
+        1 => at_us,
+        2 => slot,
+        3 => pose_cdeg,
+        4 => eyes_px10,
+        5 => centre_px10,
+        6 => means: Packed16(CELLS, CELLS),
+        7 => clipped,
+        8 => background: Packed16(0, BACKGROUND_MAX),
+        9 => print,
     }
 }

@@ -1,5 +1,6 @@
 //! Asking for an attempt: the request with its consent, and the challenge that answers it.
 
+use crate::codec::{List, Text, fields, numbered};
 use crate::id::{AttemptId, DeviceId, Hash, Iin, InitiatorId, RequestId};
 use crate::seal::SealKey;
 
@@ -18,16 +19,16 @@ pub struct Consent {
     pub text_version: String,
 }
 
-/// How a consent was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ConsentMethod {
-    /// On the kiosk's screen.
-    Screen = 0,
-    /// By a handwritten or digital signature.
-    Signature = 1,
-    /// On the initiator's portal.
-    Portal = 2,
+numbered! {
+    /// How a consent was given.
+    ConsentMethod {
+        /// On the kiosk's screen.
+        0 Screen "screen",
+        /// By a handwritten or digital signature.
+        1 Signature "signature",
+        /// On the initiator's portal.
+        2 Portal "portal",
+    }
 }
 
 /// A kiosk's application asks to authenticate a person. Travels sealed and signed by the device.
@@ -51,14 +52,14 @@ pub struct ChallengeRequest {
     pub made_at_ms: u64,
 }
 
-/// Whether the matcher holds a reference of this person already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Stage {
-    /// First time: compared with the document's photo.
-    Primary = 0,
-    /// Compared with the stored reference.
-    Subsequent = 1,
+numbered! {
+    /// Whether the matcher holds a reference of this person already.
+    Stage {
+        /// First time: compared with the document's photo.
+        0 Primary "primary",
+        /// Compared with the stored reference.
+        1 Subsequent "subsequent",
+    }
 }
 
 /// The matcher allows one attempt. Single use.
@@ -95,4 +96,52 @@ pub struct MatcherKeys {
     pub policy_version: u32,
     /// The matcher's clock, Unix milliseconds.
     pub server_time_ms: u64,
+}
+
+fields! {
+    Consent {
+        1 => given_at_s,
+        2 => expires_at_s,
+        3 => purpose: Text(1, 64),
+        4 => method,
+        5 => text_version: Text(1, 32),
+    }
+    rule "a consent ends after it was given": |it| it.given_at_s < it.expires_at_s;
+}
+
+fields! {
+    ChallengeRequest {
+        1 => device,
+        2 => request,
+        3 => subject,
+        4 => initiator,
+        5 => reference: Text(0, 64),
+        6 => purpose: Text(1, 64),
+        7 => consent,
+        8 => made_at_ms,
+    }
+}
+
+fields! {
+    Challenge {
+        1 => attempt,
+        2 => device,
+        3 => request_hash,
+        4 => nonce,
+        5 => stage,
+        6 => picture,
+        7 => policy_version,
+        8 => server_time_ms,
+        9 => expires_ms,
+        10 => seal_key,
+    }
+    rule "a challenge ends after it was made": |it| it.server_time_ms < it.expires_ms;
+}
+
+fields! {
+    MatcherKeys {
+        1 => seal_keys: List(1, 4),
+        2 => policy_version,
+        3 => server_time_ms,
+    }
 }

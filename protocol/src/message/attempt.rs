@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::verdict::Outcome;
+use crate::codec::{Blob, Fault, Form, Item, List, Optional, Refused, Wire, Within, choice, fields, numbered};
 use crate::id::{AttemptId, DeviceId, Hash};
 use crate::reason::Reason;
 use crate::transcript::LightTranscript;
@@ -124,18 +125,18 @@ pub struct ModelRef {
     pub sha256: Hash,
 }
 
-/// What a model does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ModelRole {
-    /// Finds faces.
-    Detector = 0,
-    /// Finds 468 landmarks.
-    Mesh = 1,
-    /// Passive liveness.
-    Passive = 2,
-    /// Reduces a face to a template.
-    Embedding = 3,
+numbered! {
+    /// What a model does.
+    ModelRole {
+        /// Finds faces.
+        0 Detector "detector",
+        /// Finds 468 landmarks.
+        1 Mesh "mesh",
+        /// Passive liveness.
+        2 Passive "passive",
+        /// Reduces a face to a template.
+        3 Embedding "embedding",
+    }
 }
 
 /// Quality of one frame, after ISO/IEC 29794-5. Unitless figures are 0 to 100, more is better.
@@ -181,4 +182,118 @@ pub struct Motion {
     pub path_px10: u32,
     /// Whether a blink was seen.
     pub blink: bool,
+}
+
+/// JPEG begins so (ITU-T T.81, B.1.1.3: start of image, then a marker).
+const JPEG_START: [u8; 3] = [0xff, 0xd8, 0xff];
+
+/// Percentages and other figures of 0 to 100.
+const HUNDRED: Within = Within(0, 100);
+
+fields! {
+    Attempt {
+        1 => attempt,
+        2 => device,
+        3 => request_hash,
+        4 => nonce,
+        5 => transcript: Optional,
+        6 => passive,
+        7 => motion,
+        8 => quality,
+        9 => models: List(0, 8),
+        10 => continuity_milli: Within(-1000, 1000),
+        11 => ending,
+        12 => sent_at_ms,
+    }
+    rule "a proved attempt carries its transcript": |it| match it.ending {
+        Ending::Proved { .. } => it.transcript.is_some(),
+        Ending::Stopped { .. } => true,
+    };
+    rule "an attempt that stopped on the device is no grant": |it| match it.ending {
+        Ending::Proved { .. } => true,
+        Ending::Stopped { outcome, .. } => outcome != Outcome::Grant,
+    };
+}
+
+choice! {
+    Ending {
+        0 => Proved { 1 => template, 2 => picture: Optional, }
+        1 => Stopped { 1 => outcome, 2 => reason, }
+    }
+}
+
+fields! {
+    Template {
+        1 => scale_bits,
+        2 => values: Signed8(1, Template::VALUES_MAX),
+    }
+    rule "a template's scale is positive and finite": |it| it.scale() > 0.0 && it.scale().is_finite();
+}
+
+fields! {
+    ModelRef {
+        1 => role,
+        2 => sha256,
+    }
+}
+
+fields! {
+    Quality {
+        1 => sharpness: HUNDRED,
+        2 => exposure: HUNDRED,
+        3 => illumination_uniformity: HUNDRED,
+        4 => pose_deg,
+        5 => interocular_px,
+        6 => occlusion: HUNDRED,
+        7 => faces,
+    }
+    rule "pose_deg is -90 to 90": |it| it.pose_deg.iter().all(|angle| (-90..=90).contains(angle));
+}
+
+fields! {
+    PassiveSummary {
+        1 => frames,
+        2 => mean_llr_milli,
+        3 => worst_llr_milli,
+        4 => context_missing,
+    }
+}
+
+fields! {
+    Motion {
+        1 => frames,
+        2 => still_pairs,
+        3 => path_px10,
+        4 => blink,
+    }
+}
+
+impl Wire for Picture {
+    fn to_item(&self) -> Item {
+        Item::Bytes(Zeroizing::new(self.0.clone()))
+    }
+
+    fn from_item(item: Item) -> Result<Self, Refused> {
+        let bytes = Blob(JPEG_START.len(), Self::BYTES_MAX).read(Some(item))?;
+        if !bytes.starts_with(&JPEG_START) {
+            return Err(Fault::Rule("a picture is a JPEG").into());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// So many signed bytes as one byte string, in two's complement.
+struct Signed8(usize, usize);
+
+impl Form<Vec<i8>> for Signed8 {
+    fn write(&self, value: &Vec<i8>) -> Option<Item> {
+        Some(Item::Bytes(Zeroizing::new(value.iter().map(|value| value.cast_unsigned()).collect())))
+    }
+
+    fn read(&self, item: Option<Item>) -> Result<Vec<i8>, Refused> {
+        let mut bytes = Blob(self.0, self.1).read(item)?;
+        let values = bytes.iter().map(|byte| byte.cast_signed()).collect();
+        bytes.zeroize();
+        Ok(values)
+    }
 }

@@ -1,6 +1,7 @@
 //! The device's audit records, chained by hash, and the matcher's receipts for them.
 
 use super::verdict::Outcome;
+use crate::codec::{List, Optional, Text, Within, choice, fields};
 use crate::id::{AttemptId, DeviceId, Hash, InitiatorId, RequestId};
 use crate::reason::Reason;
 
@@ -64,4 +65,45 @@ pub struct Receipt {
     pub missing: Vec<u64>,
     /// The matcher's clock, Unix milliseconds.
     pub server_time_ms: u64,
+}
+
+fields! {
+    AuditRecord {
+        1 => device,
+        2 => number: Within(1, u64::MAX as i128),
+        3 => previous,
+        4 => entry,
+    }
+    rule "only the first record follows none": |it| (it.number == 1) == (it.previous == Hash::default());
+}
+
+choice! {
+    AuditEntry {
+        0 => Attempt {
+            1 => attempt: Optional,
+            2 => request,
+            3 => initiator,
+            4 => outcome,
+            5 => reason,
+            6 => started_ms,
+            7 => ended_ms,
+            8 => policy_version,
+        }
+        1 => Lost { 1 => count, }
+        2 => Started { 1 => version: Text(1, 40), 2 => boot, }
+    }
+}
+
+fields! {
+    Receipt {
+        1 => device,
+        2 => highest,
+        3 => missing: List(0, 64),
+        4 => server_time_ms,
+    }
+    rule "missing numbers ascend and lie above the highest": |it| ascending_after(it.highest, &it.missing);
+}
+
+fn ascending_after(highest: u64, numbers: &[u64]) -> bool {
+    std::iter::once(&highest).chain(numbers).is_sorted_by(|a, b| a < b)
 }

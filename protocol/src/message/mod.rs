@@ -19,7 +19,7 @@ pub use verdict::{Outcome, Verdict, VerdictOutcome};
 
 use zeroize::Zeroizing;
 
-use crate::codec::{DecodeError, EncodeError};
+use crate::codec::{self, DecodeError, EncodeError};
 
 /// Which message some bytes are. Bound into every signature and every sealed envelope, so that one kind never
 /// passes as another.
@@ -107,11 +107,17 @@ pub trait Message: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
 }
 
-macro_rules! skeleton {
+macro_rules! messages {
     ($($name:ident)+) => { $(impl Message for $name {
         const KIND: Kind = Kind::$name;
-        fn encode(&self) -> Result<Zeroizing<Vec<u8>>, EncodeError> { Err(EncodeError::Unfinished) }
-        fn decode(_: &[u8]) -> Result<Self, DecodeError> { Err(DecodeError::Unfinished) }
+
+        fn encode(&self) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+            codec::encode(Kind::$name.name(), Kind::$name.max_size(), self)
+        }
+
+        fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+            codec::decode(Kind::$name.name(), Kind::$name.max_size(), bytes)
+        }
     })+ };
 }
-skeleton!(ChallengeRequest Challenge Attempt Verdict AuditRecord Receipt State Event MatcherKeys);
+messages!(ChallengeRequest Challenge Attempt Verdict AuditRecord Receipt State Event MatcherKeys);

@@ -2,6 +2,7 @@
 
 use super::attempt::ModelRef;
 use super::verdict::{Outcome, VerdictOutcome};
+use crate::codec::{List, Optional, Text, fields, numbered};
 use crate::id::{AttemptId, DeviceId, Hash};
 use crate::reason::Reason;
 
@@ -51,22 +52,50 @@ pub struct Event {
     pub note: String,
 }
 
-/// What kind of event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// A device connected.
-    DeviceOnline = 0,
-    /// A device went.
-    DeviceOffline = 1,
-    /// A challenge was issued.
-    Challenged = 2,
-    /// An attempt was decided.
-    Decided = 3,
-    /// An audit record arrived.
-    Audited = 4,
-    /// A request or attempt was refused.
-    Refused = 5,
-    /// A person must look.
-    Alarm = 6,
+numbered! {
+    /// What kind of event.
+    EventKind {
+        /// A device connected.
+        0 DeviceOnline "device-online",
+        /// A device went.
+        1 DeviceOffline "device-offline",
+        /// A challenge was issued.
+        2 Challenged "challenged",
+        /// An attempt was decided.
+        3 Decided "decided",
+        /// An audit record arrived.
+        4 Audited "audited",
+        /// A request or attempt was refused.
+        5 Refused "refused",
+        /// A person must look.
+        6 Alarm "alarm",
+    }
+}
+
+fields! {
+    State {
+        1 => device,
+        2 => online,
+        3 => version: Text(1, 40),
+        4 => boot,
+        5 => connects,
+        6 => audit_next,
+        7 => audit_head,
+        8 => models: List(0, 8),
+        9 => faults: List(0, 16),
+        10 => at_ms,
+    }
+}
+
+fields! {
+    Event {
+        1 => at_ms,
+        2 => kind,
+        3 => device: Optional,
+        4 => attempt: Optional,
+        5 => verdict: Optional,
+        6 => outcome: Optional,
+        7 => reason,
+        8 => note: Text(0, 120),
+    }
 }

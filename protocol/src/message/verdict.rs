@@ -1,22 +1,23 @@
 //! The matcher's verdict, and the outcome of an attempt.
 
+use crate::codec::{Optional, fields, numbered};
 use crate::id::{AttemptId, DeviceId, Hash};
 use crate::reason::Reason;
 
-/// What the matcher decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum VerdictOutcome {
-    /// The claimed person, alive.
-    Match = 0,
-    /// Another person.
-    NoMatch = 1,
-    /// A fake.
-    Spoof = 2,
-    /// Not enough evidence: a retry, not an accusation.
-    Inconclusive = 3,
-    /// Not judged; the reason says why.
-    Refuse = 4,
+numbered! {
+    /// What the matcher decided.
+    VerdictOutcome {
+        /// The claimed person, alive.
+        0 Match "match",
+        /// Another person.
+        1 NoMatch "no-match",
+        /// A fake.
+        2 Spoof "spoof",
+        /// Not enough evidence: a retry, not an accusation.
+        3 Inconclusive "inconclusive",
+        /// Not judged; the reason says why.
+        4 Refuse "refuse",
+    }
 }
 
 /// The matcher's answer to an attempt, or its refusal of a request before a challenge.
@@ -42,26 +43,42 @@ pub struct Verdict {
     pub expires_ms: u64,
 }
 
-/// How an attempt ended for the person at the kiosk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Outcome {
-    /// Recognised.
-    Grant = 0,
-    /// Not recognised.
-    Deny = 1,
-    /// Refused as a fake.
-    Spoof = 2,
-    /// Could not be judged.
-    Inconclusive = 3,
-    /// Refused without judging.
-    Refused = 4,
-    /// Time ran out.
-    TimeOut = 5,
-    /// No connection.
-    Offline = 6,
-    /// The kiosk is broken.
-    Fault = 7,
-    /// Cancelled.
-    Cancelled = 8,
+numbered! {
+    /// How an attempt ended for the person at the kiosk.
+    Outcome {
+        /// Recognised.
+        0 Grant "grant",
+        /// Not recognised.
+        1 Deny "deny",
+        /// Refused as a fake.
+        2 Spoof "spoof",
+        /// Could not be judged.
+        3 Inconclusive "inconclusive",
+        /// Refused without judging.
+        4 Refused "refused",
+        /// Time ran out.
+        5 TimeOut "time-out",
+        /// No connection.
+        6 Offline "offline",
+        /// The kiosk is broken.
+        7 Fault "fault",
+        /// Cancelled.
+        8 Cancelled "cancelled",
+    }
+}
+
+fields! {
+    Verdict {
+        1 => attempt: Optional,
+        2 => device,
+        3 => reply_to,
+        4 => outcome,
+        5 => reason,
+        6 => threshold_class,
+        7 => attempts_left,
+        8 => server_time_ms,
+        9 => expires_ms,
+    }
+    rule "only a refusal has no attempt": |it| it.attempt.is_some() || it.outcome == VerdictOutcome::Refuse;
+    rule "a verdict ends after it was made": |it| it.server_time_ms < it.expires_ms;
 }
