@@ -8,24 +8,10 @@ use didar_protocol::id::{AttemptId, Hash, RequestId};
 use didar_protocol::light_code::Light;
 use didar_protocol::message::AuditEntry;
 use didar_protocol::reason::Reason;
+use didar_vision::PixelFormat;
 use zeroize::Zeroize;
 
 use crate::time::Moment;
-
-/// How pixels are laid out. The same forms as the vision crate reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PixelFormat {
-    /// 8-bit grey.
-    Grey8,
-    /// YUV 4:2:2, packed as Y U Y V.
-    Yuyv,
-    /// YUV 4:2:0, a plane of Y and a plane of UV.
-    Nv12,
-    /// A JPEG per frame.
-    Mjpeg,
-    /// 8-bit red, green, blue.
-    Rgb8,
-}
 
 /// One picture of the camera. Reused from frame to frame; wiped on drop.
 pub struct Frame {
@@ -35,8 +21,8 @@ pub struct Frame {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Bytes from one row to the next.
-    pub stride: u32,
+    /// Bytes from one row to the next; not used where frames are JPEG pictures.
+    pub stride: usize,
     /// The camera's own count: a gap is a lost frame.
     pub sequence: u32,
     /// Start of exposure.
@@ -73,6 +59,9 @@ pub trait Camera: Send {
     /// # Errors
     /// The camera is gone or silent. The caller calls again: an implementation opens its device anew by itself.
     fn next(&mut self, frame: &mut Frame, within: Duration) -> Result<(), CameraError>;
+
+    /// Stops capturing until the next call of [`Camera::next`]: nobody is being served.
+    fn rest(&mut self);
 }
 
 /// Why there is no frame.
@@ -183,6 +172,18 @@ pub enum Letter {
     /// How the device is. The uplink keeps the last one, adds what it knows (online, connects, time), signs and
     /// publishes it as the retained state, now and at each connect.
     Health(Health),
+}
+
+impl std::fmt::Debug for Letter {
+    /// Names the letter, never its bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RequestChallenge { request, .. } => write!(f, "RequestChallenge({request})"),
+            Self::Attempt { attempt, .. } => write!(f, "Attempt({attempt})"),
+            Self::Audit { number, .. } => write!(f, "Audit({number})"),
+            Self::Health(health) => write!(f, "{health:?}"),
+        }
+    }
 }
 
 /// What the loop knows of the device's health.
