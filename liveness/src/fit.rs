@@ -1,0 +1,192 @@
+//! The light of every cell: ambient, left lamp, right lamp, by least squares over the frames.
+//!
+//! A cell's linear brightness is `g A + l L + r R`, with `l` and `r` 0 or 1 by the slot's state and `g` the frame's
+//! ambient factor: lamps of the mains flicker, and the background shows it, because it hardly sees our lamps.
+
+use didar_protocol::light_code::Light;
+use didar_protocol::transcript::{CELLS, LightTranscript};
+
+use crate::linear::{Linear, solve};
+
+/// One frame, made linear.
+pub(crate) struct Look {
+    pub(crate) slot: usize,
+    pub(crate) face: [f64; CELLS],
+    pub(crate) clipped: [bool; CELLS],
+    pub(crate) background: Vec<f64>,
+}
+
+/// What one cell is made of, 1 = full scale.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cell {
+    pub(crate) ambient: f64,
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+}
+
+/// The transcript's frames in linear brightness, those of lawful slots only.
+pub(crate) fn looks(transcript: &LightTranscript) -> Vec<Look> {
+    let linear = Linear::new(&transcript.camera);
+    let width = transcript.frames.iter().map(|frame| frame.background.len()).min().unwrap_or(0);
+    // The person may cover a background cell in some frames: such a cell tells nothing.
+    let free = |cell: &usize| transcript.frames.iter().all(|frame| frame.background[*cell] != COVERED);
+    let background: Vec<usize> = (0..width).filter(free).collect();
+    transcript
+        .frames
+        .iter()
+        .filter(|frame| usize::from(frame.slot) < transcript.code.len())
+        .map(|frame| Look {
+            slot: usize::from(frame.slot),
+            face: std::array::from_fn(|cell| linear.of(frame.means[cell])),
+            clipped: std::array::from_fn(|cell| frame.clipped[cell] > CLIPPED_MAX),
+            background: background.iter().map(|&cell| linear.of(frame.background[cell])).collect(),
+        })
+        .collect()
+}
+
+/// A cell with more than this share (x 255) of clipped pixels tells a lower bound only: 4 %.
+const CLIPPED_MAX: u8 = 10;
+
+/// Stands for a background cell that shows the person.
+pub(crate) const COVERED: u16 = u16::MAX;
+
+/// How much of each lamp a state is.
+pub(crate) fn weights(light: Light) -> (f64, f64) {
+    match light {
+        Light::Off => (0.0, 0.0),
+        Light::Left => (1.0, 0.0),
+        Light::Right => (0.0, 1.0),
+        Light::Both => (1.0, 1.0),
+    }
+}
+
+impl Cell {
+    pub(crate) fn at(&self, factor: f64, light: Light) -> f64 {
+        let (l, r) = weights(light);
+        factor * self.ambient + l * self.left + r * self.right
+    }
+}
+
+/// The light model of face and background, fitted to every look but those of one slot.
+pub(crate) struct Fit {
+    /// `None` where too few unclipped frames determine the cell.
+    pub(crate) face: Vec<Option<Cell>>,
+    background: Vec<Cell>,
+}
+
+/// The sums of one cell's normal equations; a look can be added or taken away.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    a: [[f64; 3]; 3],
+    b: [f64; 3],
+}
+
+impl Sums {
+    fn add(&mut self, sign: f64, factor: f64, light: Light, value: f64) {
+        let (l, r) = weights(light);
+        let x = [factor, l, r];
+        for i in 0..3 {
+            for j in 0..3 {
+                self.a[i][j] += sign * x[i] * x[j];
+            }
+            self.b[i] += sign * x[i] * value;
+        }
+    }
+
+    /// The cell; a lamp that is never `played` counts as dark.
+    fn cell(&self, played: [bool; 2]) -> Option<Cell> {
+        let mut a = self.a;
+        for (lamp, played) in (1..).zip(played) {
+            if !played {
+                a[lamp][lamp] = 1.0;
+            }
+        }
+        let [ambient, left, right] = solve(a, self.b)?;
+        Some(Cell { ambient, left, right })
+    }
+}
+
+impl Fit {
+    /// Fits all looks except those of slot `without`.
+    pub(crate) fn new(looks: &[Look], code: &[Light], without: Option<usize>) -> Self {
+        let used: Vec<&Look> = looks.iter().filter(|look| Some(look.slot) != without).collect();
+        let played = [Light::Left, Light::Right]
+            .map(|lamp| used.iter().any(|look| code[look.slot] == lamp || code[look.slot] == Light::Both));
+        let width = looks.first().map_or(0, |look| look.background.len());
+        let background: Vec<Cell> = (0..width)
+            .map(|cell| {
+                let mut sums = Sums::default();
+                for look in &used {
+                    sums.add(1.0, 1.0, code[look.slot], look.background[cell]);
+                }
+                sums.cell(played).unwrap_or_default()
+            })
+            .collect();
+        let mut fit = Self { face: Vec::new(), background };
+        let factors: Vec<f64> = used.iter().map(|look| fit.factor(look, code[look.slot])).collect();
+        fit.face = (0..CELLS)
+            .map(|cell| {
+                let mut sums = Sums::default();
+                for (look, factor) in used.iter().zip(&factors) {
+                    if !look.clipped[cell] {
+                        sums.add(1.0, *factor, code[look.slot], look.face[cell]);
+                    }
+                }
+                sums.cell(played)
+            })
+            .collect();
+        fit
+    }
+
+    /// The ambient factor of a look if its state were `light`, from the background; 1 where the background is dark.
+    pub(crate) fn factor(&self, look: &Look, light: Light) -> f64 {
+        let (l, r) = weights(light);
+        let (mut up, mut down) = (FACTOR_PRIOR, FACTOR_PRIOR);
+        for (cell, &seen) in self.background.iter().zip(&look.background) {
+            up += cell.ambient * (seen - l * cell.left - r * cell.right);
+            down += cell.ambient * cell.ambient;
+        }
+        (up / down).clamp(FACTOR_RANGE.0, FACTOR_RANGE.1)
+    }
+
+    /// Mean response of the background to the two lamps.
+    pub(crate) fn background_response(&self) -> f64 {
+        let sum: f64 = self.background.iter().fold(0.0, |sum, cell| sum + (cell.left + cell.right) / 2.0);
+        sum / self.background.len().max(1) as f64
+    }
+
+    /// How badly the cells of `look` are explained by `light`: the sum of squared differences over the cells' noise,
+    /// each cell bounded so that a few of them (an eyelid, a glint) cannot decide.
+    pub(crate) fn misfit(&self, look: &Look, light: Light) -> f64 {
+        let factor = self.factor(look, light);
+        let mut sum = 0.0;
+        for (cell, fitted) in self.face.iter().enumerate() {
+            let Some(fitted) = fitted else { continue };
+            let (seen, expected) = (look.face[cell], fitted.at(factor, light));
+            // A clipped cell says "at least so bright".
+            if look.clipped[cell] && expected >= seen {
+                continue;
+            }
+            let noise = noise(fitted.ambient.max(0.0));
+            let distance = (seen - expected) / noise;
+            sum += (distance * distance).min(DISTANCE_MAX);
+        }
+        sum
+    }
+}
+
+/// Noise of a cell of this brightness: the sensor's, and that of a texture that moves under the grid.
+pub(crate) fn noise(brightness: f64) -> f64 {
+    NOISE_FLOOR + NOISE_SHARE * brightness
+}
+
+/// Noise of a dark cell's mean, of full scale: half a code value at gamma 2.2 near black.
+const NOISE_FLOOR: f64 = 0.002;
+/// Noise of a bright cell by movement: 3 % of its brightness (a sway of a fifth of a cell over a soft texture).
+const NOISE_SHARE: f64 = 0.03;
+/// Squared noise distances beyond this count no more.
+const DISTANCE_MAX: f64 = 100.0;
+/// Weight of "the ambient light is steady" against the background's cells, as a squared brightness.
+const FACTOR_PRIOR: f64 = 1e-4;
+/// The ambient factor that flicker can reach.
+const FACTOR_RANGE: (f64, f64) = (0.25, 4.0);

@@ -1,0 +1,176 @@
+//! Builds the light transcript: which frame shows which slot, by the true times of the lamps and the exposure.
+
+use didar_protocol::light_code::{CodeShape, Light};
+use didar_protocol::transcript::{BACKGROUND_MAX, CameraFacts, FRAMES_MAX, FrameSample, LightTranscript};
+use didar_protocol::transcript::{SWITCHES_MAX, Switch};
+
+/// Collects lamp switches and frames of one code, in any order, and labels the frames at the end.
+///
+/// A frame belongs to a slot if the whole of its exposure was lit by that slot's light. One that straddles a change of
+/// light is left out. `exposure_us` of the camera's facts is the time in which any row of the face collects light, so
+/// for a rolling shutter it holds the readout too.
+#[derive(Clone, Debug)]
+pub struct TranscriptBuilder {
+    shape: CodeShape,
+    code: Vec<Light>,
+    camera: CameraFacts,
+    switches: Vec<Switch>,
+    frames: Vec<FrameSample>,
+    refused: usize,
+}
+
+/// Where one exposure falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Lit by this slot alone.
+    Slot(u8),
+    /// Lit by two different lights.
+    Mixed,
+    /// Before the code began or after it ended.
+    Outside,
+}
+
+/// Most frames that are held before labelling: those of a full transcript and as many mixed and outer ones.
+pub const HELD_MAX: usize = 2 * FRAMES_MAX;
+
+impl TranscriptBuilder {
+    /// A transcript of `code`, seen by `camera`. All times that follow count from the same start.
+    pub fn new(shape: CodeShape, code: &[Light], camera: CameraFacts) -> Self {
+        Self { shape, code: code.to_vec(), camera, switches: Vec::new(), frames: Vec::new(), refused: 0 }
+    }
+
+    /// The lamps switched to `light` at `at_us`. Call once for every slot, in order, and once for the end of the code,
+    /// even where the light stays the same. Switches beyond the code's end and one are not kept.
+    pub fn switched(&mut self, at_us: u32, light: Light) {
+        if self.switches.len() <= self.code.len() && self.switches.len() < SWITCHES_MAX {
+            self.switches.push(Switch { at_us, light });
+        }
+    }
+
+    /// A frame; its `slot` is ignored. Frames beyond [`HELD_MAX`] are counted and not kept.
+    pub fn frame(&mut self, mut frame: FrameSample) {
+        if self.frames.len() == HELD_MAX {
+            self.refused += 1;
+            return;
+        }
+        frame.background.truncate(BACKGROUND_MAX);
+        self.frames.push(frame);
+    }
+
+    /// Frames that were not kept because there were too many.
+    pub fn refused(&self) -> usize {
+        self.refused
+    }
+
+    /// The transcript: frames of one slot each, in order of time, at most the protocol's bound (the earliest of each
+    /// slot win, so that no slot starves).
+    pub fn finish(mut self) -> LightTranscript {
+        self.frames.sort_by_key(|frame| frame.at_us);
+        let mut labelled: Vec<FrameSample> = Vec::new();
+        for mut frame in self.frames {
+            if let Label::Slot(slot) = label(&self.switches, &self.camera, frame.at_us) {
+                frame.slot = slot;
+                labelled.push(frame);
+            }
+        }
+        let per_slot = (FRAMES_MAX / usize::from(self.shape.slots).max(1)).max(1);
+        let mut taken = [0usize; 256];
+        labelled.retain(|frame| {
+            let count = &mut taken[usize::from(frame.slot)];
+            *count += 1;
+            *count <= per_slot
+        });
+        labelled.truncate(FRAMES_MAX);
+        LightTranscript {
+            shape: self.shape,
+            code: self.code,
+            camera: self.camera,
+            switches: self.switches,
+            frames: labelled,
+        }
+    }
+}
+
+/// Where the exposure that began at `at_us` falls, given one switch per slot and one for the end.
+pub fn label(switches: &[Switch], camera: &CameraFacts, at_us: u32) -> Label {
+    let lit = |switch: &Switch| u64::from(switch.at_us) + u64::from(camera.delay_us);
+    let (from, until) = (u64::from(at_us), u64::from(at_us) + u64::from(camera.exposure_us));
+    let Some(first) = switches.iter().rposition(|switch| lit(switch) <= from) else {
+        return Label::Outside;
+    };
+    let last = switches.iter().rposition(|switch| lit(switch) < until).unwrap_or(first).max(first);
+    let end = switches.len() - 1;
+    if last >= end {
+        return Label::Outside;
+    }
+    let steady = switches[first..=last].windows(2).all(|pair| pair[0].light == pair[1].light);
+    if !steady {
+        return Label::Mixed;
+    }
+    // Two slots of the same light in a row: the frame counts for the one that lit more of it.
+    let slot = (first..=last).max_by_key(|&slot| {
+        lit(&switches[slot + 1]).min(until).saturating_sub(lit(&switches[slot]).max(from))
+    });
+    slot.and_then(|slot| u8::try_from(slot).ok()).map_or(Label::Outside, Label::Slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CAMERA, sample};
+    use Light::{Both, Left, Off, Right};
+
+    /// Slots of 60 ms from 100 ms on, light 1 ms after the order, exposure 20 ms.
+    fn labels(code: &[Light], at_ms: &[u32]) -> Vec<Label> {
+        let switches: Vec<Switch> = code
+            .iter()
+            .chain(&[Off])
+            .zip(0u32..)
+            .map(|(&light, slot)| Switch { at_us: 100_000 + slot * 60_000, light })
+            .collect();
+        at_ms.iter().map(|ms| label(&switches, &CAMERA, ms * 1_000)).collect()
+    }
+
+    #[test]
+    fn frames_are_labelled_by_the_light_that_lit_all_of_them() {
+        assert_eq!(
+            labels(&[Left, Right, Both], &[80, 100, 101, 140, 150, 161, 199, 201, 221, 262, 400]),
+            [
+                Label::Outside,
+                Label::Outside,
+                Label::Slot(0),
+                Label::Slot(0),
+                Label::Mixed,
+                Label::Slot(1),
+                Label::Slot(1),
+                Label::Slot(1),
+                Label::Slot(2),
+                Label::Outside,
+                Label::Outside,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_frame_over_two_slots_of_one_light_counts_for_the_longer() {
+        assert_eq!(labels(&[Left, Left, Off], &[145, 155]), [Label::Slot(0), Label::Slot(1)]);
+    }
+
+    #[test]
+    fn the_transcript_keeps_order_and_bounds() {
+        let code = crate::testing::code(1);
+        let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, CAMERA);
+        for slot in 0..20u32 {
+            builder.switched(slot * 60_000, *code.get(slot as usize).unwrap_or(&Off));
+        }
+        for at_ms in (0..400).rev() {
+            builder.frame(sample(at_ms * 1_000, 0));
+        }
+        let refused = builder.refused();
+        let transcript = builder.finish();
+        assert_eq!(refused, 400 - HELD_MAX);
+        assert_eq!(transcript.switches.len(), 13);
+        assert!(transcript.frames.len() <= FRAMES_MAX);
+        assert!(transcript.frames.windows(2).all(|pair| pair[0].at_us <= pair[1].at_us));
+    }
+}
