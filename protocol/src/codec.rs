@@ -40,7 +40,9 @@ pub enum DecodeError {
         cause: String,
     },
     /// Another version of the protocol.
-    #[error("{message}: version {found}, this program speaks version {VERSION}; bring the older side up to date")]
+    #[error(
+        "{message}: version {found}, this program speaks version {VERSION}; bring the older side up to date"
+    )]
     Version {
         /// Which message.
         message: &'static str,
@@ -143,7 +145,11 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn within(mut self, outer: impl fmt::Display) -> Self {
-        let joint = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let joint = if self.path.is_empty() || self.path.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.path = format!("{outer}{joint}{}", self.path);
         self
     }
@@ -151,7 +157,10 @@ impl Refused {
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self { path: String::new(), fault }
+        Self {
+            path: String::new(),
+            fault,
+        }
     }
 }
 
@@ -180,7 +189,11 @@ pub(crate) fn encode<T: Wire>(
 }
 
 /// Reads a message: exactly the bytes that [`encode`] would write, or an error.
-pub(crate) fn decode<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: Wire>(
+    message: &'static str,
+    limit: usize,
+    bytes: &[u8],
+) -> Result<T, DecodeError> {
     let value = read(message, limit, bytes)?;
     let ours = write(&value);
     if ours.as_slice() != bytes {
@@ -200,10 +213,21 @@ fn write<T: Wire>(value: &T) -> Zeroizing<Vec<u8>> {
 
 fn read<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() > limit {
-        return Err(DecodeError::TooLarge { message, limit, found: bytes.len() });
+        return Err(DecodeError::TooLarge {
+            message,
+            limit,
+            found: bytes.len(),
+        });
     }
-    let item = Item::read(bytes).map_err(|cause| DecodeError::Malformed { message, cause: cause.to_string() })?;
-    let refuse = |Refused { path, fault }| DecodeError::Field { message, field: path, fault };
+    let item = Item::read(bytes).map_err(|cause| DecodeError::Malformed {
+        message,
+        cause: cause.to_string(),
+    })?;
+    let refuse = |Refused { path, fault }| DecodeError::Field {
+        message,
+        field: path,
+        fault,
+    };
     let mut fields = Fields::of(item).map_err(|refused| refuse(refused.within("message")))?;
     match fields.take(0) {
         Some(Item::Integer(found)) if found == VERSION.into() => {}
@@ -215,7 +239,11 @@ fn read<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T,
 }
 
 pub(crate) fn wrong_type(needed: &'static str, found: &Item) -> Refused {
-    Fault::Type { needed, found: found.name() }.into()
+    Fault::Type {
+        needed,
+        found: found.name(),
+    }
+    .into()
 }
 
 /// The fields of a map that nobody has taken yet.
@@ -234,8 +262,14 @@ impl Fields {
         Some(self.0.remove(at).1)
     }
 
-    pub(crate) fn read<T>(&mut self, key: u64, name: &str, form: impl Form<T>) -> Result<T, Refused> {
-        form.read(self.take(key)).map_err(|refused| refused.within(name))
+    pub(crate) fn read<T>(
+        &mut self,
+        key: u64,
+        name: &str,
+        form: impl Form<T>,
+    ) -> Result<T, Refused> {
+        form.read(self.take(key))
+            .map_err(|refused| refused.within(name))
     }
 
     pub(crate) fn end(self) -> Result<(), Refused> {
@@ -317,7 +351,11 @@ impl<T: Wire> Form<Vec<T>> for List {
         let items = list_of(item.ok_or(Fault::Missing)?)?;
         length(self.0, self.1, "entries", items.len())?;
         let numbered = items.into_iter().enumerate();
-        numbered.map(|(at, item)| T::from_item(item).map_err(|refused| refused.within(format_args!("[{at}]")))).collect()
+        numbered
+            .map(|(at, item)| {
+                T::from_item(item).map_err(|refused| refused.within(format_args!("[{at}]")))
+            })
+            .collect()
     }
 }
 
@@ -341,7 +379,12 @@ pub(crate) struct Packed16(pub(crate) usize, pub(crate) usize);
 
 impl Form<Vec<u16>> for Packed16 {
     fn write(&self, value: &Vec<u16>) -> Option<Item> {
-        Some(Item::Bytes(Zeroizing::new(value.iter().flat_map(|number| number.to_be_bytes()).collect())))
+        Some(Item::Bytes(Zeroizing::new(
+            value
+                .iter()
+                .flat_map(|number| number.to_be_bytes())
+                .collect(),
+        )))
     }
 
     fn read(&self, item: Option<Item>) -> Result<Vec<u16>, Refused> {
@@ -362,16 +405,36 @@ impl<const N: usize> Form<[u16; N]> for Packed16 {
 
     fn read(&self, item: Option<Item>) -> Result<[u16; N], Refused> {
         let numbers: Vec<u16> = self.read(item)?;
-        Ok(numbers.try_into().expect("the form's length is the array's"))
+        Ok(numbers
+            .try_into()
+            .expect("the form's length is the array's"))
     }
 }
 
-pub(crate) fn length(least: usize, most: usize, unit: &'static str, found: usize) -> Result<(), Fault> {
-    if (least..=most).contains(&found) { Ok(()) } else { Err(Fault::Length { least, most, unit, found }) }
+pub(crate) fn length(
+    least: usize,
+    most: usize,
+    unit: &'static str,
+    found: usize,
+) -> Result<(), Fault> {
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(Fault::Length {
+            least,
+            most,
+            unit,
+            found,
+        })
+    }
 }
 
 pub(crate) fn in_range(least: i128, most: i128, found: i128) -> Result<(), Fault> {
-    if (least..=most).contains(&found) { Ok(()) } else { Err(Fault::Range { least, most, found }) }
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(Fault::Range { least, most, found })
+    }
 }
 
 pub(crate) fn text_of(item: Item) -> Result<Zeroizing<String>, Refused> {

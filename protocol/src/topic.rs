@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{DeviceId, Env};
+use crate::id::{DeviceId, Env, IdError};
 use crate::message::Kind;
 
 /// A device's own topics.
@@ -54,18 +54,34 @@ pub enum Topic {
     },
 }
 
-/// Why a text is no topic of ours.
+/// Why a text is no topic of ours. Never quotes it: whoever may publish may write anything into it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// Not implemented yet.
-    #[error("not implemented")]
-    Unfinished,
+    /// Another first level, or another version.
+    #[error("a topic of this protocol begins with `didar/1/`")]
+    Root,
+    /// The third level.
+    #[error(transparent)]
+    Env(IdError),
+    /// The device's level.
+    #[error(transparent)]
+    Device(IdError),
+    /// The rest.
+    #[error("no such topic; `docs/asyncapi.yaml` lists them")]
+    Unknown,
 }
 
 impl Lane {
     /// Every lane.
-    pub const ALL: [Self; 7] =
-        [Self::ChallengeRequest, Self::Challenge, Self::Attempt, Self::Verdict, Self::Audit, Self::Receipt, Self::State];
+    pub const ALL: [Self; 7] = [
+        Self::ChallengeRequest,
+        Self::Challenge,
+        Self::Attempt,
+        Self::Verdict,
+        Self::Audit,
+        Self::Receipt,
+        Self::State,
+    ];
 
     /// The last two levels of the topic, e.g. `up/attempt`.
     pub const fn path(self) -> &'static str {
@@ -128,7 +144,9 @@ impl Topic {
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device { env, device, lane } => write!(f, "didar/1/{env}/device/{device}/{}", lane.path()),
+            Self::Device { env, device, lane } => {
+                write!(f, "didar/1/{env}/device/{device}/{}", lane.path())
+            }
             Self::MatcherKeys { env } => write!(f, "didar/1/{env}/matcher/keys"),
             Self::OperatorEvents { env } => write!(f, "didar/1/{env}/operator/events"),
             Self::OperatorAlarms { env } => write!(f, "didar/1/{env}/operator/alarms"),
@@ -138,7 +156,88 @@ impl fmt::Display for Topic {
 
 impl FromStr for Topic {
     type Err = TopicError;
-    fn from_str(_: &str) -> Result<Self, TopicError> {
-        Err(TopicError::Unfinished)
+
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        let (env, rest) = text
+            .strip_prefix("didar/1/")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or(TopicError::Root)?;
+        let env = env.parse().map_err(TopicError::Env)?;
+        match rest {
+            "matcher/keys" => return Ok(Self::MatcherKeys { env }),
+            "operator/events" => return Ok(Self::OperatorEvents { env }),
+            "operator/alarms" => return Ok(Self::OperatorAlarms { env }),
+            _ => {}
+        }
+        let (device, path) = rest
+            .strip_prefix("device/")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or(TopicError::Unknown)?;
+        let device = device.parse().map_err(TopicError::Device)?;
+        let lane = Lane::ALL
+            .into_iter()
+            .find(|lane| lane.path() == path)
+            .ok_or(TopicError::Unknown)?;
+        Ok(Self::Device { env, device, lane })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_reads_as_it_is_written() {
+        for env in [Env::Test, Env::Production] {
+            let device = |lane| Topic::Device {
+                env,
+                device: "kiosk-1".parse().unwrap(),
+                lane,
+            };
+            let fixed = [
+                Topic::MatcherKeys { env },
+                Topic::OperatorEvents { env },
+                Topic::OperatorAlarms { env },
+            ];
+            for topic in Lane::ALL.map(device).into_iter().chain(fixed) {
+                assert_eq!(topic.to_string().parse(), Ok(topic.clone()));
+                assert_eq!(topic.env(), env);
+            }
+        }
+        let verdict = Topic::Device {
+            env: Env::Test,
+            device: "kiosk-1".parse().unwrap(),
+            lane: Lane::Verdict,
+        };
+        assert_eq!(
+            verdict.to_string(),
+            "didar/1/test/device/kiosk-1/down/verdict"
+        );
+        assert_eq!(verdict.kind(), Kind::Verdict);
+        assert_eq!(
+            Lane::Attempt.shared_filter(Env::Production),
+            "$share/matchers/didar/1/production/device/+/up/attempt"
+        );
+    }
+
+    #[test]
+    fn what_is_no_topic_is_refused() {
+        for text in [
+            "",
+            "didar",
+            "didar/1/test",
+            "didar/2/test/matcher/keys",
+            "didar/1/prod/matcher/keys",
+            "/didar/1/test/matcher/keys",
+            "didar/1/test/matcher/keys/",
+            "didar/1/test/device/+/up/attempt",
+            "didar/1/test/device/kiosk-1/up/verdict",
+            "didar/1/test/device/kiosk-1",
+            "didar/1/test/device//up/attempt",
+            "didar/1/test/device/kiosk-1/up/attempt/x",
+        ] {
+            assert!(text.parse::<Topic>().is_err(), "{text}");
+        }
     }
 }
