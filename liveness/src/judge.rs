@@ -265,7 +265,7 @@ fn wrong_code(f: &Figures, policy: &Policy) -> Option<Doubt> {
     if f.late_frames.is_some() {
         return Some(Doubt::Spoof(Reason::TooLate));
     }
-    if explained && f.wrong <= f.wrong_allowed {
+    if f.missing > 0 && f.wrong <= f.wrong_allowed {
         return Some(Doubt::Poor(Reason::TooFewFrames));
     }
     if f.wrong <= f.wrong_allowed + usize::from(policy.code.doubtful_slots) {

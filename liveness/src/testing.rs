@@ -112,7 +112,7 @@ impl World {
             builder.switched(self.start_us + slot * 66_667, light);
         }
         for index in 0..26u32 {
-            let at_us = self.start_us - 5_000 + index * 33_333;
+            let at_us = self.start_us + 3_000 + index * 33_333;
             let lit = (at_us.saturating_sub(self.start_us + 1_000) / 66_667) as usize;
             let light = code.get(lit).copied().unwrap_or(Light::Off);
             let factor = 1.0 + self.flicker * random.normal().clamp(-2.0, 2.0);

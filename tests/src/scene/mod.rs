@@ -1,0 +1,1 @@
+//! The simulated kiosk: a face, two lamps, a camera.
