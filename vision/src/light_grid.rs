@@ -248,7 +248,7 @@ mod tests {
             },
             &upright(),
         );
-        let lit: Vec<usize> = (0..144).filter(|c| out.means[*c] > 190 * 256).collect();
+        let lit: Vec<usize> = (0..144).filter(|c| out.means[*c] > 150 * 256).collect();
         assert_eq!(lit, [5 * 12 + 2]);
         assert!(out.means[0].abs_diff(50 * 256) < 300 && out.clipped.iter().all(|c| *c == 0));
     }

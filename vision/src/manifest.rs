@@ -46,8 +46,8 @@ pub(crate) struct Entry {
     pub(crate) outputs: Vec<Output>,
     #[serde(default)]
     thresholds: Vec<Threshold>,
-    #[serde(default)]
-    pub(crate) calibration: Option<Calibration>,
+    /// Of the passive model: from its numbers to evidence.
+    pub(crate) llr: Option<Evidence>,
 }
 
 /// Two embeddings that are compared together.
@@ -125,12 +125,13 @@ struct Threshold {
     value: f32,
 }
 
-/// From the live logit's advantage to a log-likelihood ratio: `slope * advantage + offset`, within `limit` of zero.
+/// From the live logit's margin to a log-likelihood ratio: `slope * margin + offset`, kept within `low` and `high`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Calibration {
+pub(crate) struct Evidence {
     pub(crate) slope: f32,
     pub(crate) offset: f32,
-    pub(crate) limit: f32,
+    pub(crate) low: f32,
+    pub(crate) high: f32,
 }
 
 impl Manifest {

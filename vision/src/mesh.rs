@@ -121,16 +121,12 @@ impl Region {
             ]
         };
         let (top, chin) = (point(FOREHEAD), point(CHIN));
-        let height = (chin[0] - top[0]).hypot(chin[1] - top[1]);
-        let along = |share: f64| {
-            [
-                top[0] + (chin[0] - top[0]) * share,
-                top[1] + (chin[1] - top[1]) * share,
-            ]
-        };
+        let down = [chin[0] - top[0], chin[1] - top[1]];
+        let (turned, bent) = (f64::from(face.pose.yaw).to_radians().sin(), f64::from(face.pose.pitch).to_radians().sin());
+        let (along, across) = (BOX_ALONG.0 + BOX_ALONG.1 * bent, BOX_ACROSS * turned);
         Region {
-            centre: along(BOX_CENTRE),
-            size: [height * BOX_SIDE; 2],
+            centre: [top[0] + along * down[0] + across * down[1], top[1] + along * down[1] - across * down[0]],
+            size: [(BOX_SIDE.0 + BOX_SIDE.1 * bent) * down[0].hypot(down[1]); 2],
             angle: (left[1] - right[1]).atan2(left[0] - right[0]),
         }
     }
@@ -156,10 +152,14 @@ impl Region {
     }
 }
 
-/// Centre of the detector's box, from the top of the forehead to the chin.
-const BOX_CENTRE: f64 = 0.55;
-/// Side of the detector's box in heights from forehead to chin.
-const BOX_SIDE: f64 = 0.85;
+/// Centre of the detector's box: along the line from forehead to chin, in its lengths, and what each unit of the sine of
+/// the pitch adds. These three were fitted on 600 faces that detector and mesh both saw (correlation with the pose .98
+/// across, .67 along, .70 of the side).
+const BOX_ALONG: (f64, f64) = (0.548, -0.134);
+/// The same to the right of that line, for each unit of the sine of the yaw.
+const BOX_ACROSS: f64 = -0.422;
+/// Side of the detector's box in lengths of that line, and what each unit of the sine of the pitch adds.
+const BOX_SIDE: (f64, f64) = (1.007, 0.191);
 
 /// The mesh network with its buffers.
 pub(crate) struct Mesh {

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use crate::affine::Affine;
 use crate::frame::{FrameView, PixelFormat};
-use crate::manifest::{Calibration, Meaning};
+use crate::manifest::{Evidence, Meaning};
 use crate::mesh::Face;
 use crate::model::{Model, ModelError};
 use crate::tflite::{Engine, EngineError};
@@ -106,7 +106,7 @@ pub(crate) struct Passive {
     engine: Engine,
     classes: usize,
     live: usize,
-    calibration: Calibration,
+    evidence: Evidence,
 }
 
 impl Passive {
@@ -124,12 +124,15 @@ impl Passive {
                 "`classes` needs three numbers, and `live` is one of 0, 1 and 2",
             ));
         }
-        let calibration = model.entry.calibration.unwrap_or(UNCALIBRATED);
+        let evidence = model.entry.llr.ok_or_else(|| wrong("it lacks `llr`"))?;
+        if !(evidence.low <= evidence.high) {
+            return Err(wrong("`llr.low` must not be above `llr.high`"));
+        }
         Ok(Passive {
             engine: model.engine()?,
             classes: output.index,
             live,
-            calibration,
+            evidence,
         })
     }
 
@@ -152,23 +155,8 @@ impl Passive {
         let numbers = self.engine.output(self.classes);
         let mut logits = [0, 1, 2].map(|i| numbers.at(i));
         logits.swap(0, self.live);
-        // ln(p / (1 - p)) of the softmax: the live logit against the log of the others' sum.
-        let advantage = logits[0] - (logits[1].exp() + logits[2].exp()).ln();
-        let Calibration {
-            slope,
-            offset,
-            limit,
-        } = self.calibration;
-        Ok(PassiveScore {
-            logits,
-            llr: (slope * advantage + offset).clamp(-limit, limit),
-        })
+        let margin = logits[0] - (logits[1].exp() + logits[2].exp()).ln();
+        let Evidence { slope, offset, low, high } = self.evidence;
+        Ok(PassiveScore { logits, llr: (slope * margin + offset).clamp(low, high) })
     }
 }
-
-/// The network's own odds, for a manifest that gives no calibration.
-const UNCALIBRATED: Calibration = Calibration {
-    slope: 1.0,
-    offset: 0.0,
-    limit: 10.0,
-};
