@@ -77,8 +77,8 @@ def _lit(crop, random):
     """Another light: side light, tint, contrast, gamma, sometimes grey, blur and noise."""
     height, width = crop.shape[:2]
     slope = random.uniform(-0.5, 0.5, 2)
-    ramp = 1 + slope[0] * np.linspace(-1, 1, width)[None, :, None] + slope[1] * np.linspace(-1, 1, height)[:, None, None]
-    crop = crop * np.clip(ramp, 0.1, 2) * random.uniform(0.85, 1.15, 3)
+    across, down = np.linspace(-1, 1, width)[None, :, None], np.linspace(-1, 1, height)[:, None, None]
+    crop = crop * np.clip(1 + slope[0] * across + slope[1] * down, 0.1, 2) * random.uniform(0.85, 1.15, 3)
     if random.random() < 0.25:
         crop = np.repeat(crop.mean(2, keepdims=True), 3, 2)
     crop = 128 + (crop - 128) * random.uniform(0.6, 1.4) + random.uniform(-40, 40)

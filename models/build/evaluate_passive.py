@@ -4,9 +4,9 @@
 
 FILE is another form of the same model; without it the shipped one is measured.
 
-Reads pad/nuaa (webcam pictures: live people, printed photographs) and lfw (press photographs of living people). Prints the
-errors at 0.5, and the mapping for the manifest: llr = clamp(slope * margin + offset, low, high), where the margin is the
-logit of `live` less the logarithm of the sum of the exponentials of the others. Nothing derived from a picture is written.
+Reads pad/nuaa (webcam pictures: live people, printed photographs) and lfw (press photographs of living people). Prints
+the errors at 0.5 and the mapping for the manifest: llr = clamp(slope * margin + offset, low, high), where the margin is
+the logit of `live` less the logarithm of the sum of the exponentials of the others. Writes no file.
 """
 
 import os
@@ -78,7 +78,7 @@ def spread(values):
 
 
 def platt(live, spoof):
-    """Slope and offset of the log-odds at even priors; Platt's targets keep them finite where the sets do not overlap."""
+    """Slope and offset of the log-odds at even priors; Platt's targets keep them finite where nothing overlaps."""
     x = np.concatenate([live, spoof])
     design = np.stack([x, np.ones_like(x)], 1)
     target = np.concatenate([np.full(len(live), 1 - 1 / (len(live) + 2)), np.full(len(spoof), 1 / (len(spoof) + 2))])

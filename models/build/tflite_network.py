@@ -18,8 +18,9 @@ def network(path, head_ranges=None, split_prelu=False):
     """The function that the file computes.
 
     With `head_ranges`, (grid, channels per anchor) -> range R, a convolution that feeds a reshape is a head: it yields
-    relu6(3 + 3 r / R) in place of r, and the heads are the outputs, smallest grid first, scores before points. A bounded
-    output is what int8 can hold: the raw scores have outliers in the hundreds which would swallow the useful part.
+    relu6(3 + 3 r / R) in place of r, and the heads are the outputs (in which order the converter lists them, the
+    manifest says). A bounded output is what int8 can hold: the raw scores have outliers in the hundreds, which would
+    swallow the useful part.
     """
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]

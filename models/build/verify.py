@@ -2,9 +2,9 @@
 
     python verify.py MADE CANDIDATES
 
-MADE holds the shipped models as just built, CANDIDATES the other forms. Equal bytes are best. Quantising measures ranges
-with the float arithmetic of the machine, so another processor may give other bytes: then the outputs on the two portraits
-must agree with those of the committed file (cosine of each output at least MIN_COSINE), and the committed file is kept.
+MADE holds the shipped models as just built, CANDIDATES the other forms. Equal bytes are best. Quantising measures
+ranges with the float arithmetic of the machine, so another processor may give other bytes: then the outputs on the two
+portraits must agree with those of the committed file (cosine of each at least MIN_COSINE); the committed file stays.
 A candidate has no committed file: other bytes than the manifest names are only reported.
 """
 

@@ -3,7 +3,7 @@
 The same steps as PREPROCESSING.md, in the same order. `evaluate.py`, `reference.py` and the calibration use this file;
 nothing here is used by the product, which has its own implementation and is compared with the numbers made by this one.
 
-Pictures are arrays of height x width x 3, uint8, RGB. A point is (x, y) in pixels; the centre of the first pixel is (0, 0).
+Pictures are arrays of height x width x 3, uint8, RGB. A point is (x, y) in pixels; the first pixel's centre is (0, 0).
 """
 
 from dataclasses import dataclass
