@@ -19,7 +19,7 @@ use didar_protocol::id::{DeviceId, Hash};
 use didar_protocol::message::AuditEntry;
 use didar_protocol::seal::Signer;
 
-use crate::edge::{Outbox, OutboxError};
+use crate::edge::{Health, Outbox, OutboxError};
 use store::Store;
 
 /// Records that an outbox holds by default: 30 days at 1,000 attempts a day, and some starts.
@@ -120,6 +120,12 @@ impl Memory {
     /// Connections over the device's whole life.
     pub fn connects(&self) -> u64 {
         lock(&self.store).standing().connects
+    }
+
+    /// The chain's head as the device's state tells it, without faults.
+    pub fn health(&self) -> Health {
+        let standing = *lock(&self.store).standing();
+        Health { audit_next: standing.next, audit_head: standing.head, faults: Vec::new() }
     }
 
     /// Counts one more connection; on the disk when this returns the new count.

@@ -1,0 +1,268 @@
+//! Who this device is: its key, its certificate, and the signatures that it makes.
+//!
+//! **Here:** the three files of the site folder (`device.key`, `device.pem`, `ca.pem`), what the certificate says, and
+//! [`Identity`] as the signer of everything that leaves the device.
+//! **Not here:** making a key ([`crate::enrol`]), judging the other side's certificates ([`crate::uplink::trust`]).
+//! **Start** with [`Identity::open`].
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use didar_protocol::id::{DeviceId, Hash, sha256};
+use didar_protocol::seal::{SignError, Signer};
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
+use zeroize::Zeroizing;
+
+/// Name of the private key's file in the site folder: PKCS#8 PEM, readable by its owner only.
+pub const KEY_FILE: &str = "device.key";
+/// Name of the certificate's file: the device's own first, then any intermediates.
+pub const CERTIFICATE_FILE: &str = "device.pem";
+/// Name of the file with the pinned certificate authority.
+pub const ANCHOR_FILE: &str = "ca.pem";
+
+/// Largest file that is read as key or certificate: a chain of ten with room to spare.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// The device's key and certificate, found to belong together and to this device. No `Debug`, no `Clone`.
+pub struct Identity {
+    device: DeviceId,
+    key: SigningKey,
+    chain: Vec<CertificateDer<'static>>,
+    facts: CertificateFacts,
+}
+
+/// What a certificate says of itself; nothing here is trusted by having been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// SHA-256 of the DER: the `kid` of the device's signatures.
+    pub thumbprint: Hash,
+    /// Start of validity, seconds since 1970.
+    pub not_before_s: i64,
+    /// End of validity, seconds since 1970.
+    pub not_after_s: i64,
+    /// Common name of the subject, if it has exactly one that is text.
+    pub common_name: Option<String>,
+    /// Every URI among the subject's alternative names.
+    pub uris: Vec<String>,
+    /// The subject's public key as an uncompressed SEC1 point, when the key is on P-256.
+    pub public_key: Vec<u8>,
+}
+
+/// Why the device's identity cannot be used. Each says which file and what mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file of the site folder cannot be read.
+    #[error("cannot read {file}: {cause}; {cure}")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+        /// What to do about it.
+        cure: String,
+    },
+    /// The private key's file may be read by others.
+    #[error("{file} has mode {mode:04o}, so others may read the device's key; run `chmod 600 {file}`")]
+    KeyMode {
+        /// The file.
+        file: PathBuf,
+        /// Permission bits found.
+        mode: u32,
+    },
+    /// The file holds no P-256 key.
+    #[error("{file} holds no P-256 private key in PKCS#8 PEM; move it away and run `didar-agent enrol-request`")]
+    KeyFormat {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file holds no certificate that can be read.
+    #[error("{file} holds no readable X.509 certificate in PEM: {why}")]
+    CertificateFormat {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The certificate names another device than the configuration.
+    #[error(
+        "{file} is the certificate of {found:?}, the configuration says device {device:?}; \
+         its common name and a URI urn:didar:device:{device} must both name the device"
+    )]
+    OtherDevice {
+        /// The file.
+        file: PathBuf,
+        /// The names found.
+        found: Vec<String>,
+        /// The configured device.
+        device: String,
+    },
+    /// The certificate was issued for another key.
+    #[error("{certificate} was issued for another key than {key}; have {key}'s request signed again")]
+    OtherKey {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+}
+
+impl Identity {
+    /// Reads key and certificate from the folder `site` and checks that they are `device`'s.
+    ///
+    /// An expired certificate is no error here: the broker's refusal and [`CertificateFacts::days_left`] tell, and the
+    /// kiosk must still start to say so.
+    pub fn open(site: &Path, device: &DeviceId) -> Result<Self, IdentityError> {
+        let key_file = site.join(KEY_FILE);
+        let key = read_key(&key_file, device)?;
+        let file = site.join(CERTIFICATE_FILE);
+        let cure = format!("have device.csr signed for {device} and put the certificate there");
+        let chain = read_certificates(&file, &cure)?;
+        let facts = CertificateFacts::read(&chain[0])
+            .map_err(|why| IdentityError::CertificateFormat { file: file.clone(), why })?;
+        if !facts.names_device(device) {
+            let found = facts.common_name.iter().chain(&facts.uris).cloned().collect();
+            return Err(IdentityError::OtherDevice { file, found, device: device.to_string() });
+        }
+        if facts.public_key != key.verifying_key().to_sec1_point(false).as_bytes() {
+            return Err(IdentityError::OtherKey { certificate: file, key: key_file });
+        }
+        Ok(Self { device: device.clone(), key, chain, facts })
+    }
+
+    /// The device that this is.
+    pub fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    /// What the device's certificate says.
+    pub fn facts(&self) -> &CertificateFacts {
+        &self.facts
+    }
+
+    /// The certificate chain as it is shown to a broker, the device's own first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The private key for the TLS handshake; the copy is wiped by its holder (`rustls` wipes it after use).
+    pub(crate) fn tls_key(&self) -> PrivateKeyDer<'static> {
+        let der = self.key.to_pkcs8_der().expect("a valid P-256 key always encodes");
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()))
+    }
+}
+
+impl Signer for Identity {
+    fn kid(&self) -> Hash {
+        self.facts.thumbprint
+    }
+
+    fn sign(&self, to_be_signed: &[u8]) -> Result<[u8; 64], SignError> {
+        let signature: Signature = self.key.sign(to_be_signed);
+        Ok(signature.to_bytes().into())
+    }
+}
+
+impl CertificateFacts {
+    /// Reads what the certificate `der` says; the error is a short text for the reader of a file name.
+    pub fn read(der: &[u8]) -> Result<Self, String> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| "not valid DER".to_owned())?;
+        if !rest.is_empty() {
+            return Err("bytes follow the certificate".to_owned());
+        }
+        let mut names = certificate.subject().iter_common_name();
+        let common_name = match (names.next(), names.next()) {
+            (Some(one), None) => one.as_str().ok().map(str::to_owned),
+            _ => None,
+        };
+        let alternatives = certificate.subject_alternative_name().map_err(|_| "its alternative names are malformed")?;
+        let uris = alternatives
+            .map(|names| names.value.general_names.iter())
+            .into_iter()
+            .flatten()
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None })
+            .collect();
+        Ok(Self {
+            thumbprint: sha256(der),
+            not_before_s: certificate.validity().not_before.timestamp(),
+            not_after_s: certificate.validity().not_after.timestamp(),
+            common_name,
+            uris,
+            public_key: certificate.public_key().subject_public_key.data.to_vec(),
+        })
+    }
+
+    /// Whole days until the certificate expires at the time `now_s` (seconds since 1970); negative after that.
+    pub fn days_left(&self, now_s: i64) -> i64 {
+        self.not_after_s.saturating_sub(now_s).div_euclid(86_400)
+    }
+
+    /// The id after `urn:didar:KIND:` of the only such URI; `None` with no or several.
+    pub fn didar_name(&self, kind: &str) -> Option<&str> {
+        let prefix = format!("urn:didar:{kind}:");
+        let mut names = self.uris.iter().filter_map(|uri| uri.strip_prefix(&prefix));
+        match (names.next(), names.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        }
+    }
+
+    fn names_device(&self, device: &DeviceId) -> bool {
+        self.common_name.as_deref() == Some(device.as_str()) && self.didar_name("device") == Some(device.as_str())
+    }
+}
+
+/// Reads every certificate of a PEM file, at least one; `cure` ends the error about a file that cannot be read.
+pub(crate) fn read_certificates(file: &Path, cure: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let text = read_bounded(file)
+        .map_err(|cause| IdentityError::Read { file: file.to_owned(), cause, cure: cure.to_owned() })?;
+    let malformed = |why: String| IdentityError::CertificateFormat { file: file.to_owned(), why };
+    let chain = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| malformed(cause.to_string()))?;
+    if chain.is_empty() { Err(malformed("no CERTIFICATE block".to_owned())) } else { Ok(chain) }
+}
+
+/// The day of a time in seconds since 1970, as `2026-11-23`, for messages to people.
+pub fn day(seconds: i64) -> String {
+    ASN1Time::from_timestamp(seconds)
+        .map_or_else(|_| format!("second {seconds}"), |time| time.to_datetime().date().to_string())
+}
+
+fn read_key(file: &Path, device: &DeviceId) -> Result<SigningKey, IdentityError> {
+    let unreadable = |cause| IdentityError::Read {
+        file: file.to_owned(),
+        cause,
+        cure: format!("run `didar-agent enrol-request --device {device} --site {}`", parent(file).display()),
+    };
+    // Mode 0400 (a systemd credential) is as good as 0600: what counts is that nobody else reads it.
+    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::KeyMode { file: file.to_owned(), mode });
+    }
+    let text = Zeroizing::new(read_bounded(file).map_err(unreadable)?);
+    let malformed = || IdentityError::KeyFormat { file: file.to_owned() };
+    let text = std::str::from_utf8(&text).map_err(|_| malformed())?;
+    SigningKey::from_pkcs8_pem(text).map_err(|_| malformed())
+}
+
+fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+    let length = fs::metadata(file)?.len();
+    if length > FILE_MAX {
+        let why = format!("it has {length} bytes, at most {FILE_MAX} are read");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    fs::read(file)
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}

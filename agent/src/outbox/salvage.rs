@@ -1,0 +1,263 @@
+//! Opening a store that may be damaged, and saving what is good in it.
+//!
+//! Every letter and standing lies in a frame with a magic and a hash. So letters can be found in the raw files of a
+//! store that does not open any more, and a frame that reads at all is one that was written.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use didar_protocol::id::sha256;
+use didar_protocol::message::Kind;
+
+use super::Recovery;
+use super::standing::{self, Standing};
+use super::store::{LETTER_PREFIX, STANDING_KEY, StoreError, letter_key};
+
+/// Memory that the store may use for its cache, bytes.
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
+
+const STORE: &str = "letters";
+const DAMAGED: &str = "damaged";
+
+const MAGIC: &[u8; 4] = b"DLT1";
+/// Bytes before a letter: magic, number, length, hash.
+const HEADER: usize = 4 + 8 + 4 + 32;
+const LETTER_MAX: usize = Kind::AuditRecord.max_size();
+
+/// Raw files are carved in pieces of this size, each overlapping the next by the largest frame.
+const PIECE: usize = 1024 * 1024;
+
+/// What opening gave.
+pub(super) struct Found {
+    pub(super) db: sled::Db,
+    pub(super) held: u64,
+    pub(super) standing: Standing,
+    pub(super) recovery: Option<Recovery>,
+}
+
+/// The good part of a store.
+#[derive(Default)]
+struct Good {
+    letters: BTreeMap<u64, Vec<u8>>,
+    standing: Option<Standing>,
+    /// What did not read, if anything.
+    bad: Option<String>,
+}
+
+/// Opens the store in `folder`; rebuilds it from its good part when it is damaged.
+pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, StoreError> {
+    let path = folder.join(STORE);
+    let beside = standing::read_beside(folder);
+    // A power cut in the middle of a rebuild: the damaged store is still the only copy of what it holds.
+    if !path.exists() && folder.join(DAMAGED).exists() {
+        return rebuild(folder, beside, "an earlier repair was interrupted".to_owned());
+    }
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let store = open(&path)?;
+        let good = read_all(&store)?;
+        Ok((store, good))
+    }));
+    let why = match opened {
+        Ok(Ok((store, good))) if good.bad.is_none() => return settle(folder, store, good, beside),
+        Ok(Ok((_, good))) => good.bad.unwrap_or_default(),
+        Ok(Err(sled::Error::Io(cause))) if cause.to_string().contains("lock") => {
+            return Err(StoreError::InUse);
+        }
+        // Not the store's content but the place where it lies: nothing to repair there.
+        Ok(Err(sled::Error::Io(cause))) if is_environment(&cause) => {
+            return Err(StoreError::File { file: path, cause });
+        }
+        Ok(Err(cause)) => cause.to_string(),
+        Err(_) => "the store cannot read its own files".to_owned(),
+    };
+    set_aside(folder).map_err(|cause| StoreError::File { file: folder.join(DAMAGED), cause })?;
+    rebuild(folder, beside, why)
+}
+
+/// A letter as it lies in the store.
+pub(super) fn frame_letter(number: u64, signed: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(signed.len()).expect("a signed record is far smaller than 4 GiB");
+    let mut frame = MAGIC.to_vec();
+    frame.extend(number.to_be_bytes());
+    frame.extend(length.to_be_bytes());
+    frame.extend(sha256(signed));
+    frame.extend(signed);
+    frame
+}
+
+/// Number and bytes of a whole frame at the beginning of `bytes`; `None` for anything else.
+pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let header = bytes.get(..HEADER)?.strip_prefix(MAGIC)?;
+    let number = u64::from_be_bytes(header.get(..8)?.try_into().ok()?);
+    let length = u32::from_be_bytes(header.get(8..12)?.try_into().ok()?) as usize;
+    let signed = bytes.get(HEADER..HEADER.checked_add(length)?)?;
+    (length <= LETTER_MAX && sha256(signed) == header[12..]).then_some((number, signed))
+}
+
+fn open(path: &Path) -> sled::Result<sled::Db> {
+    sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace).open()
+}
+
+fn read_all(store: &sled::Db) -> sled::Result<Good> {
+    let mut good = Good::default();
+    for item in store.scan_prefix(LETTER_PREFIX) {
+        let (key, value) = item?;
+        match read_letter(&value) {
+            Some((number, signed)) if key == letter_key(number) => {
+                good.letters.insert(number, signed.to_vec());
+            }
+            _ => good.bad = Some("a letter does not match its hash".to_owned()),
+        }
+    }
+    if let Some(value) = store.get(STANDING_KEY)? {
+        good.standing = Standing::read(&value);
+        if good.standing.is_none() {
+            good.bad = Some("the standing does not match its hash".to_owned());
+        }
+    }
+    Ok(good)
+}
+
+/// Takes over a store that reads well; counts what is missing all the same, as whole pages may be gone.
+fn settle(
+    folder: &Path,
+    store: sled::Db,
+    good: Good,
+    beside: Option<Standing>,
+) -> Result<Found, StoreError> {
+    let in_store = good.standing;
+    let (standing, lost) = account(&good, beside);
+    let recovery = (lost > 0).then(|| Recovery {
+        saved: good.letters.len() as u64,
+        lost,
+        why: "letters are missing from the store".to_owned(),
+    });
+    if in_store != Some(standing) {
+        let failed = |cause| StoreError::Sled { doing: "opening", cause };
+        // An older state of the store may hold letters that were acknowledged since.
+        for number in good.letters.range(..=standing.acknowledged).map(|(number, _)| *number) {
+            store.remove(letter_key(number)).map_err(failed)?;
+        }
+        store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
+        store.flush().map_err(failed)?;
+        standing::write_beside(folder, &standing)?;
+    }
+    let held = good.letters.range(standing.acknowledged + 1..).count() as u64;
+    Ok(Found { db: store, held, standing, recovery })
+}
+
+/// Where the chain stands by all that is known, and how many letters are newly missing.
+fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
+    let mut standing = match (good.standing, beside) {
+        (Some(one), Some(other)) => one.later(other),
+        (one, other) => one.or(other).unwrap_or_default(),
+    };
+    if let Some((&number, signed)) = good.letters.last_key_value()
+        && number >= standing.next
+    {
+        standing.next = number + 1;
+        standing.head = sha256(signed);
+    }
+    if good.standing.is_none() && beside.is_none() {
+        // Nothing tells what was acknowledged: what is before the first letter that is left was sent or is gone.
+        standing.acknowledged = good.letters.first_key_value().map_or(0, |(&number, _)| number - 1);
+    }
+    let held = good.letters.range(standing.acknowledged + 1..).count() as u64;
+    let missing = standing.issued().saturating_sub(held);
+    let lost = missing.saturating_sub(standing.holes);
+    standing.holes = missing;
+    standing.lost += lost;
+    (standing, lost)
+}
+
+fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found, StoreError> {
+    let path = folder.join(STORE);
+    let failed = |cause| StoreError::Sled { doing: "repairing", cause };
+    let mut good = Good::default();
+    let damaged = folder.join(DAMAGED);
+    carve_folder(&damaged, &mut good).map_err(|cause| StoreError::File { file: damaged, cause })?;
+    let (standing, lost) = account(&good, beside);
+    good.letters = good.letters.split_off(&(standing.acknowledged + 1));
+    // Built under another name, so that a half-built store is never taken for a whole one.
+    let building = folder.join("building");
+    remove(&building).map_err(|cause| StoreError::File { file: building.clone(), cause })?;
+    {
+        let store = open(&building).map_err(failed)?;
+        for (number, signed) in &good.letters {
+            store.insert(letter_key(*number), frame_letter(*number, signed)).map_err(failed)?;
+        }
+        store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
+        store.flush().map_err(failed)?;
+    }
+    fs::rename(&building, &path).map_err(|cause| StoreError::File { file: path.clone(), cause })?;
+    standing::write_beside(folder, &standing)?;
+    let saved = good.letters.len() as u64;
+    let store = open(&path).map_err(failed)?;
+    Ok(Found { db: store, held: saved, standing, recovery: Some(Recovery { saved, lost, why }) })
+}
+
+/// Finds every good frame in the raw files of a store.
+fn carve_folder(folder: &Path, good: &mut Good) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            carve_folder(&entry.path(), good)?;
+        } else {
+            carve_file(File::open(entry.path())?, good)?;
+        }
+    }
+    Ok(())
+}
+
+fn carve_file(file: File, good: &mut Good) -> io::Result<()> {
+    let overlap = HEADER + LETTER_MAX;
+    let mut file = file;
+    let mut piece = Vec::new();
+    loop {
+        let before = piece.len();
+        // A sector that cannot be read ends this file; what came before it counts.
+        let ended = match (&mut file).take(PIECE as u64).read_to_end(&mut piece) {
+            Ok(_) => piece.len() == before,
+            Err(_) => true,
+        };
+        carve(&piece, good);
+        if ended {
+            return Ok(());
+        }
+        piece.drain(..piece.len().saturating_sub(overlap));
+    }
+}
+
+fn carve(bytes: &[u8], good: &mut Good) {
+    for at in 0..bytes.len().saturating_sub(4) {
+        if bytes[at] != b'D' {
+            continue;
+        }
+        if let Some((number, signed)) = read_letter(&bytes[at..]) {
+            good.letters.insert(number, signed.to_vec());
+        } else if let Some(found) = bytes.get(at..at + standing::FRAME).and_then(Standing::read) {
+            good.standing = Some(good.standing.map_or(found, |known| known.later(found)));
+        }
+    }
+}
+
+fn set_aside(folder: &Path) -> io::Result<()> {
+    let damaged = folder.join(DAMAGED);
+    remove(&damaged)?;
+    fs::rename(folder.join(STORE), damaged)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
+}
+
+fn is_environment(cause: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(cause.kind(), NotADirectory | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}

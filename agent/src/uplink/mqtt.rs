@@ -1,0 +1,543 @@
+//! The driver: [`super::session`]'s decisions carried out over the client library.
+//!
+//! **Here:** one task that owns the session and at most one connection, and a second one per connection that reads it.
+//! **Not here:** decisions; bytes of sealed messages ([`crate::ask`] makes them).
+//! **Start** with [`MqttUplink::start`].
+//!
+//! Each connection gets a client of its own, with empty tables and its own pre-signed will.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use didar_protocol::id::{Env, RequestId};
+use didar_protocol::message::{ModelRef, State};
+use didar_protocol::topic::{Lane, Topic};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{
+    Filter, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode,
+};
+use rumqttc::v5::{AsyncClient, Event as ClientEvent, EventLoop, MqttOptions};
+use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
+use rustls_pki_types::ServerName;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::arrival::{Correlated, Inbox, kept_keys};
+use super::fault::{LinkFault, Stage};
+use super::session::{Act, Happened, Heard, Ignored, Parcel, Session};
+use super::trust::{TrustAnchor, TrustError};
+use crate::ask;
+use crate::attempt::Event;
+use crate::edge::{Clock, Health, Letter, Uplink, UplinkError};
+use crate::identity::Identity;
+use crate::outbox::Memory;
+
+/// The broker is asked for a sign of life this often; a link that stays silent twice as long is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A write that gets nowhere for so long means a dead link: with the keep-alive's, well under 30 s.
+const STUCK_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for TCP, TLS and the broker's answer together, in seconds.
+const CONNECT_MAX_S: u64 = 10;
+/// How long the broker keeps messages for a device that is away.
+const SESSION_EXPIRY_S: u32 = 24 * 60 * 60;
+/// Largest packet that we take: the largest message to a device is 8 KiB.
+const PACKET_MAX: u32 = 16 * 1024;
+/// Messages that the broker may have unacknowledged from us: Mosquitto's default for its side.
+const INFLIGHT_MAX: u16 = 20;
+/// Orders of the loop that may wait.
+const ORDERS_MAX: usize = 256;
+/// Packets that may wait for the client; beyond it the loop's orders wait.
+const OUTBOUND_MAX: usize = 32;
+/// Longest wait for the farewell to go out.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+const SIGNED: &str = "application/cose; cose-type=\"cose-sign1\"";
+const SEALED: &str = "application/vnd.didar.sealed+cbor";
+
+/// Where the uplink goes, and what it tells of the device.
+pub struct Settings {
+    /// Name or IPv4 address of the broker.
+    pub host: String,
+    /// Its port, usually 8883.
+    pub port: u16,
+    /// The name that its certificate must carry; usually `host`.
+    pub server_name: String,
+    /// Which world.
+    pub env: Env,
+    /// The agent's version, for the state.
+    pub version: String,
+    /// The kernel's boot id, for the state.
+    pub boot: [u8; 16],
+    /// The models in use, for the state.
+    pub models: Vec<ModelRef>,
+}
+
+/// Why the uplink cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No name that a certificate can carry.
+    #[error("broker name {0:?} is neither a host name nor an IP address")]
+    Name(String),
+    /// The TLS settings don't fit together.
+    #[error(transparent)]
+    Tls(#[from] TrustError),
+}
+
+/// The agent's end of the uplink. When it is dropped the uplink says farewell and ends.
+pub struct MqttUplink {
+    orders: mpsc::Sender<Happened>,
+    fault: watch::Receiver<Option<LinkFault>>,
+    task: JoinHandle<()>,
+}
+
+impl MqttUplink {
+    /// Starts the uplink's task on the current tokio runtime. Events come over `events`, those of the kept keys first.
+    ///
+    /// # Errors
+    /// When the settings can never lead to a connection. Everything else is tried again, and logged.
+    pub fn start(
+        settings: Settings,
+        identity: Arc<Identity>,
+        trust: Arc<TrustAnchor>,
+        memory: Memory,
+        clock: Arc<dyn Clock>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, StartError> {
+        let name = ServerName::try_from(settings.server_name.clone())
+            .map_err(|_| StartError::Name(settings.server_name.clone()))?;
+        let tls = Arc::new(trust.tls(&identity, name)?);
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        let (said, fault) = watch::channel(None);
+        let session = Session::new(clock.now(), memory.health());
+        let driver = Driver {
+            inbox: Inbox::new(settings.env, identity.device()),
+            address: format!("{}:{}", settings.host, settings.port),
+            said,
+            refused: 0,
+            settings,
+            identity,
+            trust,
+            tls,
+            memory,
+            clock,
+            events,
+            session,
+            link: None,
+        };
+        Ok(Self { orders, fault, task: tokio::spawn(driver.run(taken)) })
+    }
+
+    /// Why there is no connection; `None` while there is one, and before the first try failed.
+    pub fn fault(&self) -> watch::Receiver<Option<LinkFault>> {
+        self.fault.clone()
+    }
+
+    /// Says farewell to the broker, so that the device shows as offline at once, and ends. Takes at most some seconds.
+    pub async fn stop(self) {
+        drop(self.orders);
+        if timeout(2 * FAREWELL_MAX, self.task).await.is_err() {
+            tracing::warn!("the uplink did not end in time");
+        }
+    }
+
+    fn order(&self, order: Happened) -> Result<(), UplinkError> {
+        self.orders.try_send(order).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => UplinkError::Full { waiting: ORDERS_MAX },
+            mpsc::error::TrySendError::Closed(_) => UplinkError::Stopped,
+        })
+    }
+}
+
+impl Uplink for MqttUplink {
+    fn send(&mut self, letter: Letter) -> Result<(), UplinkError> {
+        self.order(Happened::Send(letter))
+    }
+
+    /// When too many orders wait the request expires by itself.
+    fn forget(&mut self, request: RequestId) {
+        if let Err(why) = self.order(Happened::Forget(request)) {
+            tracing::debug!("request not forgotten: {why}");
+        }
+    }
+}
+
+struct Driver {
+    settings: Settings,
+    identity: Arc<Identity>,
+    trust: Arc<TrustAnchor>,
+    tls: Arc<rustls::ClientConfig>,
+    memory: Memory,
+    clock: Arc<dyn Clock>,
+    events: mpsc::Sender<Event>,
+    inbox: Inbox,
+    address: String,
+    session: Session,
+    link: Option<Link>,
+    /// The fault that was logged last: each is said once until it changes or the link comes up.
+    said: watch::Sender<Option<LinkFault>>,
+    /// Messages ignored because they did not verify.
+    refused: u64,
+}
+
+/// One connection.
+struct Link {
+    client: AsyncClient,
+    reports: mpsc::Receiver<Report>,
+    reader: JoinHandle<()>,
+    outbound: VecDeque<Outbound>,
+    stage: Stage,
+}
+
+enum Report {
+    Packet(Packet),
+    Broken(rumqttc::v5::ConnectionError),
+    Stuck,
+}
+
+enum Outbound {
+    Subscribe(Vec<Filter>),
+    Publish { topic: String, retain: bool, bytes: Vec<u8>, properties: PublishProperties },
+}
+
+/// What ended a wait.
+enum Woken {
+    Order(Option<Happened>),
+    Report(Option<Report>),
+    Sent,
+    Deadline,
+}
+
+impl Driver {
+    async fn run(mut self, mut orders: mpsc::Receiver<Happened>) {
+        self.tell_kept_keys().await;
+        let mut happened = Some(Happened::Tick);
+        loop {
+            if let Some(happened) = happened.take()
+                && self.step(happened).await.is_err()
+            {
+                return;
+            }
+            happened = match self.wait(&mut orders).await {
+                Woken::Order(Some(order)) => Some(order),
+                Woken::Order(None) => return self.farewell().await,
+                Woken::Report(report) => self.judge(report),
+                Woken::Sent => None,
+                Woken::Deadline => Some(Happened::Tick),
+            };
+        }
+    }
+
+    async fn wait(&mut self, orders: &mut mpsc::Receiver<Happened>) -> Woken {
+        let now = self.clock.now();
+        let rest = self.session.deadline().map_or(KEEP_ALIVE, |deadline| deadline.since(now));
+        let room = self.link.as_ref().is_none_or(|link| link.outbound.len() < OUTBOUND_MAX);
+        let woken = async {
+            match &mut self.link {
+                Some(link) => tokio::select! {
+                    biased;
+                    report = link.reports.recv() => Woken::Report(report),
+                    () = pass_on(&link.client, &mut link.outbound) => Woken::Sent,
+                    order = orders.recv(), if room => Woken::Order(order),
+                },
+                None => Woken::Order(orders.recv().await),
+            }
+        };
+        timeout(rest, woken).await.unwrap_or(Woken::Deadline)
+    }
+
+    /// Steps the session and does what it says; an error means that the agent's loop is gone.
+    async fn step(&mut self, happened: Happened) -> Result<(), LoopGone> {
+        let before = self.session.ignored();
+        let acts = self.session.step(self.clock.now(), happened, random());
+        self.count(before);
+        for act in acts {
+            self.act(act).await?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, act: Act) -> Result<(), LoopGone> {
+        match act {
+            Act::Connect(health) => self.link = self.connect(&health),
+            Act::Drop => self.link = None,
+            Act::Subscribe => {
+                // The will that this connection carries has this count already.
+                if let Err(why) = self.memory.connected() {
+                    tracing::error!("connection not counted: {why}");
+                }
+                let filters = self.inbox.filters().map(|topic| Filter::new(topic, QoS::AtLeastOnce)).collect();
+                self.outbound(Outbound::Subscribe(filters));
+            }
+            Act::PublishState(health) => {
+                self.say_up();
+                if let Some(state) = self.state(&health, Online::Yes) {
+                    self.outbound(state);
+                }
+            }
+            Act::Publish(parcel) => {
+                let parcel = self.parcel(parcel);
+                self.outbound(parcel);
+            }
+            Act::Tell(event) => self.events.send(event).await.map_err(|_| LoopGone)?,
+            Act::KeepKeys(signed) => {
+                if let Err(why) = self.memory.keep_matcher_keys(&signed) {
+                    tracing::error!("matcher's keys not kept for the next start: {why}");
+                }
+            }
+            Act::Heard(Heard::Now(unix_ms)) => {
+                self.clock.learn(unix_ms);
+                self.trust.time_is_told();
+            }
+            Act::Heard(Heard::AtLeast(unix_ms)) => {
+                if unix_ms > self.clock.unix_ms(self.clock.now()) {
+                    self.clock.learn(unix_ms);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, report: Option<Report>) -> Option<Happened> {
+        let stage = self.link.as_ref().map_or(Stage::Opening, |link| link.stage);
+        let fault = match report {
+            Some(Report::Packet(packet)) => match packet {
+                Packet::ConnAck(_) => {
+                    if let Some(link) = &mut self.link {
+                        link.stage = Stage::Open;
+                    }
+                    return Some(Happened::Accepted);
+                }
+                Packet::SubAck(ack) if ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))) => {
+                    return Some(Happened::Subscribed);
+                }
+                Packet::SubAck(_) => LinkFault::Subscriptions { address: self.address.clone() },
+                Packet::Publish(publish) => {
+                    let correlation = publish.properties.and_then(|properties| properties.correlation_data);
+                    return self.read(&publish.topic, &publish.payload, correlation.map(|data| data.to_vec()));
+                }
+                Packet::PubAck(ack) => {
+                    if !matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
+                        tracing::warn!("broker {} did not take a message: {:?}", self.address, ack.reason);
+                    }
+                    return None;
+                }
+                _ => return None,
+            },
+            Some(Report::Broken(error)) => {
+                let now_s = self.clock.unix_ms(self.clock.now()) / 1000;
+                let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
+                LinkFault::of(&error, stage, &self.address, self.identity.facts(), now_s)
+            }
+            Some(Report::Stuck) | None => LinkFault::Silent { address: self.address.clone() },
+        };
+        self.link = None;
+        if self.said.borrow().as_ref() != Some(&fault) {
+            tracing::warn!("{fault}");
+            self.said.send_replace(Some(fault));
+        }
+        Some(Happened::Lost)
+    }
+
+    fn read(&mut self, topic: &[u8], bytes: &[u8], correlation: Option<Vec<u8>>) -> Option<Happened> {
+        match self.inbox.read(topic, bytes, &self.trust) {
+            Ok(arrival) => Some(Happened::Arrived(Box::new(Correlated { arrival, correlation }))),
+            Err(why) => {
+                self.refused += 1;
+                if self.refused == 1 {
+                    tracing::warn!("a message on our topics is ignored, and further ones are only counted: {why}");
+                } else {
+                    tracing::debug!("message ignored ({}): {why}", self.refused);
+                }
+                None
+            }
+        }
+    }
+
+    fn say_up(&self) {
+        let mended = self.said.send_if_modified(|fault| fault.take().is_some());
+        if mended {
+            tracing::info!("connected to {}", self.address);
+        }
+    }
+
+    fn count(&self, before: Ignored) {
+        let now = self.session.ignored();
+        if now != before {
+            tracing::debug!(stale = now.stale, crowded_out = now.crowded_out, "messages ignored so far");
+        }
+    }
+
+    async fn tell_kept_keys(&mut self) {
+        let kept = match self.memory.matcher_keys() {
+            Ok(Some(signed)) => kept_keys(&signed, &self.trust),
+            Ok(None) => return,
+            Err(why) => return tracing::error!("matcher's kept keys not read: {why}"),
+        };
+        match kept {
+            // A closed channel shows at the next event too.
+            Ok(keys) => drop(self.events.send(Event::Keys(keys)).await),
+            Err(why) => tracing::info!("matcher's kept keys are not used: {why}"),
+        }
+    }
+
+    fn outbound(&mut self, packet: Outbound) {
+        if let Some(link) = &mut self.link {
+            link.outbound.push_back(packet);
+        }
+    }
+
+    /// Begins a connection; `None` when not even its will can be signed, which is logged and tried again.
+    fn connect(&self, health: &Health) -> Option<Link> {
+        let Settings { host, port, .. } = &self.settings;
+        let mut options = MqttOptions::new(self.identity.device().as_str(), host, *port);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        let will = match self.state(health, Online::Will)? {
+            Outbound::Publish { topic, bytes, .. } => LastWill::new(topic, bytes, QoS::AtLeastOnce, true, None),
+            Outbound::Subscribe(_) => return None,
+        };
+        options
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(&self.tls))))
+            .set_network_options(network)
+            .set_keep_alive(KEEP_ALIVE)
+            .set_connection_timeout(CONNECT_MAX_S)
+            .set_clean_start(false)
+            .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+            .set_max_packet_size(Some(PACKET_MAX))
+            .set_outgoing_inflight_upper_limit(INFLIGHT_MAX)
+            .set_last_will(will);
+        let (client, client_loop) = AsyncClient::new(options, OUTBOUND_MAX);
+        let (sender, reports) = mpsc::channel(OUTBOUND_MAX);
+        let reader = tokio::spawn(read_all(client_loop, sender));
+        Some(Link { client, reports, reader, outbound: VecDeque::new(), stage: Stage::Opening })
+    }
+
+    /// The retained state; the will is signed before its connection is counted, so it carries the next count.
+    fn state(&self, health: &Health, online: Online) -> Option<Outbound> {
+        let counted = self.memory.connects();
+        let state = State {
+            device: self.identity.device().clone(),
+            online: matches!(online, Online::Yes),
+            version: self.settings.version.clone(),
+            boot: self.settings.boot,
+            connects: if matches!(online, Online::Will) { counted + 1 } else { counted },
+            audit_next: health.audit_next,
+            audit_head: health.audit_head,
+            models: self.settings.models.clone(),
+            faults: health.faults.clone(),
+            at_ms: self.clock.unix_ms(self.clock.now()),
+        };
+        match ask::state(&state, self.identity.as_ref()) {
+            Ok(bytes) => Some(self.publication(Lane::State, true, bytes, properties(SIGNED))),
+            Err(why) => {
+                tracing::error!("the device's state cannot be told: {why}");
+                None
+            }
+        }
+    }
+
+    fn parcel(&self, parcel: Parcel) -> Outbound {
+        let content = if parcel.lane == Lane::Audit { SIGNED } else { SEALED };
+        let mut properties = properties(content);
+        properties.message_expiry_interval = parcel.expires_in.map(|rest| rest.as_secs().max(1) as u32);
+        properties.user_properties = trace(&parcel.correlation).into_iter().collect();
+        properties.correlation_data = Some(parcel.correlation.into());
+        self.publication(parcel.lane, false, parcel.bytes.to_vec(), properties)
+    }
+
+    fn publication(&self, lane: Lane, retain: bool, bytes: Vec<u8>, properties: PublishProperties) -> Outbound {
+        let topic = Topic::Device { env: self.settings.env, device: self.identity.device().clone(), lane };
+        Outbound::Publish { topic: topic.to_string(), retain, bytes, properties }
+    }
+
+    /// Tells that the device goes away by itself, and closes the connection.
+    async fn farewell(mut self) {
+        let health = self.session.health().clone();
+        let state = self.session.is_up().then(|| self.state(&health, Online::No)).flatten();
+        let (Some(state), Some(link)) = (state, &mut self.link) else { return };
+        link.outbound.push_back(state);
+        let said = async {
+            while !link.outbound.is_empty() {
+                pass_on(&link.client, &mut link.outbound).await;
+            }
+            if link.client.disconnect().await.is_err() {
+                return;
+            }
+            // The reader ends when the broker closes the connection.
+            while link.reports.recv().await.is_some() {}
+        };
+        if timeout(FAREWELL_MAX, said).await.is_err() {
+            tracing::warn!("broker {} did not hear our farewell", self.address);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Which state is told.
+#[derive(Clone, Copy)]
+enum Online {
+    /// Now.
+    Yes,
+    /// The device goes away by itself.
+    No,
+    /// For the broker to tell when the connection breaks.
+    Will,
+}
+
+/// The agent's loop does not listen any more.
+struct LoopGone;
+
+/// Reads a connection until it breaks. Nothing else waits inside: a cancelled wait could lose a packet.
+async fn read_all(mut client: EventLoop, reports: mpsc::Sender<Report>) {
+    loop {
+        let report = match timeout(STUCK_MAX, client.poll()).await {
+            Ok(Ok(ClientEvent::Incoming(packet))) => Report::Packet(packet),
+            Ok(Ok(ClientEvent::Outgoing(_))) => continue,
+            Ok(Err(error)) => Report::Broken(error),
+            Err(_) => Report::Stuck,
+        };
+        let last = !matches!(report, Report::Packet(_));
+        if reports.send(report).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Hands the first waiting packet to the client; waits for ever when there is none. Cancelled, it hands over nothing.
+async fn pass_on(client: &AsyncClient, outbound: &mut VecDeque<Outbound>) {
+    let handed = match outbound.front() {
+        None => return std::future::pending().await,
+        Some(Outbound::Subscribe(filters)) => client.subscribe_many(filters.clone()).await,
+        Some(Outbound::Publish { topic, retain, bytes, properties }) => {
+            let (qos, properties) = (QoS::AtLeastOnce, properties.clone());
+            client.publish_with_properties(topic.as_str(), qos, *retain, bytes.clone(), properties).await
+        }
+    };
+    if handed.is_err() {
+        // The reader is gone; its report says why and comes first.
+        return std::future::pending().await;
+    }
+    outbound.pop_front();
+}
+
+fn properties(content_type: &str) -> PublishProperties {
+    PublishProperties { content_type: Some(content_type.to_owned()), ..PublishProperties::default() }
+}
+
+/// W3C trace context: the name of the request or attempt is the trace, its second half our span.
+fn trace(correlation: &[u8]) -> Option<(String, String)> {
+    let name: &[u8; 16] = correlation.try_into().ok()?;
+    Some(("traceparent".to_owned(), format!("00-{}-{}-01", hex::encode(name), hex::encode(&name[8..]))))
+}
+
+/// Randomness for the waits' jitter; without entropy the waits are merely the same.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(0)
+}

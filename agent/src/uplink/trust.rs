@@ -1,0 +1,224 @@
+//! Whom this device believes: the certificate authority pinned in its site folder, and nobody else.
+//!
+//! **Here:** [`TrustAnchor`], which judges the broker's certificate in the TLS handshake and the matcher's certificate
+//! on every message, by the corrected clock; the TLS settings of the uplink.
+//! **Not here:** trust on first use, the system's root store, revocation lists (a device is told by its broker).
+//! **Start** with [`TrustAnchor::matcher_key`].
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use didar_protocol::seal::VerifyingKey;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor as Root, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+use crate::edge::Clock;
+use crate::identity::{ANCHOR_FILE, CertificateFacts, Identity, IdentityError, day, read_certificates};
+
+/// Certificates whose start may be waited for in one chain: the end's own and its intermediates.
+const CHAIN_MAX: usize = 6;
+
+/// The pinned authority and the clock by which its certificates are judged.
+pub struct TrustAnchor {
+    roots: Vec<Root<'static>>,
+    clock: Arc<dyn Clock>,
+    /// Whether the matcher has answered a question of ours in this boot, and so told the time.
+    told: AtomicBool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Why a certificate or a TLS setting is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The chain does not lead to the pinned authority, or not now.
+    #[error("{} certificate {}", .whose, in_words(.why))]
+    Chain {
+        /// Whose certificate.
+        whose: &'static str,
+        /// What the check found.
+        why: webpki::Error,
+    },
+    /// It is no certificate that can be read.
+    #[error("matcher's certificate cannot be read: {0}")]
+    Unreadable(String),
+    /// Issued by our authority, but not to a matcher.
+    #[error("certificate of {found:?} is no matcher's: it has no single URI urn:didar:matcher:ID")]
+    NoMatcher {
+        /// The URIs found.
+        found: Vec<String>,
+    },
+    /// Not a key that signs messages.
+    #[error("matcher's certificate holds no P-256 key")]
+    Key,
+    /// Key and certificate do not make a TLS client.
+    #[error("the device's key and certificate do not make a TLS client: {0}")]
+    Client(#[source] rustls::Error),
+}
+
+impl TrustAnchor {
+    /// Pins the authorities of `ca.pem` in the folder `site`.
+    pub fn open(site: &Path, clock: Arc<dyn Clock>) -> Result<Self, IdentityError> {
+        let file = site.join(ANCHOR_FILE);
+        let authorities = read_certificates(&file, "put the site's certificate authority there")?;
+        let roots = authorities
+            .iter()
+            .map(|der| webpki::anchor_from_trusted_cert(der).map(|root| root.to_owned()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|why| IdentityError::CertificateFormat { file, why: why.to_string() })?;
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        Ok(Self { roots, clock, told: AtomicBool::new(false), algorithms })
+    }
+
+    /// The key of the matcher whose certificate this is, if the pinned authority issued it to a matcher and it is
+    /// valid now.
+    pub fn matcher_key(&self, certificate: &[u8]) -> Result<VerifyingKey, TrustError> {
+        let der = CertificateDer::from(certificate);
+        // A matcher's certificate is a client's: with it the matcher meets the broker too.
+        self.check(&der, &[], self.now(), KeyUsage::client_auth())
+            .map_err(|why| TrustError::Chain { whose: "matcher's", why })?;
+        let facts = CertificateFacts::read(certificate).map_err(TrustError::Unreadable)?;
+        if facts.didar_name("matcher").is_none_or(str::is_empty) {
+            return Err(TrustError::NoMatcher { found: facts.uris });
+        }
+        VerifyingKey::from_sec1_bytes(&facts.public_key).map_err(|_| TrustError::Key)
+    }
+
+    /// TLS 1.3 only, with the device's certificate, to a broker named `name` that the pinned authority certifies.
+    ///
+    /// Make it once per start: sessions are resumed only between connections that share it.
+    pub fn tls(self: &Arc<Self>, identity: &Identity, name: ServerName<'static>) -> Result<ClientConfig, TrustError> {
+        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+        let broker = Arc::new(PinnedBroker { anchor: Arc::clone(self), name });
+        ClientConfig::builder_with_details(provider, Arc::new(Now(Arc::clone(self))))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(TrustError::Client)?
+            .dangerous()
+            .with_custom_certificate_verifier(broker)
+            .with_client_auth_cert(identity.chain().to_vec(), identity.tls_key())
+            .map_err(TrustError::Client)
+    }
+
+    /// The matcher has answered a question of this boot, so the clock is right: from now on certificates that start in
+    /// the future are refused.
+    pub fn time_is_told(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_millis(self.clock.unix_ms(self.clock.now())))
+    }
+
+    /// Until the matcher has told the time, a certificate that seems to start in the future is judged at its start:
+    /// this clock may be years behind. Nothing else is relaxed; time only moves forward, so nothing expired passes.
+    fn check(
+        &self,
+        end: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), webpki::Error> {
+        let mut time = now;
+        for _ in 0..CHAIN_MAX {
+            let end = EndEntityCert::try_from(end)?;
+            let all = self.algorithms.all;
+            match end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None) {
+                Ok(_) => return Ok(()),
+                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.told.load(Ordering::Relaxed) => time = not_before,
+                Err(why) => return Err(why),
+            }
+        }
+        Err(webpki::Error::MaximumPathDepthExceeded)
+    }
+}
+
+/// What is wrong with a certificate, for the sentence "… certificate …".
+pub(crate) fn in_words(why: &webpki::Error) -> String {
+    match why {
+        webpki::Error::CertExpired { time, not_after } => {
+            format!("expired {} (now it is {})", date(*not_after), date(*time))
+        }
+        webpki::Error::CertNotValidYet { time, not_before } => {
+            format!("is valid from {} only (now it is {})", date(*not_before), date(*time))
+        }
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            format!("not issued by the pinned CA ({ANCHOR_FILE} in the site folder)")
+        }
+        webpki::Error::CertNotValidForName(_) => "is for another name than the configured broker".to_owned(),
+        webpki::Error::RequiredEkuNotFoundContext(_) => "was issued for another use".to_owned(),
+        other => format!("not accepted: {other}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    day(time.as_secs().try_into().unwrap_or(i64::MAX))
+}
+
+impl fmt::Debug for TrustAnchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustAnchor({} roots)", self.roots.len())
+    }
+}
+
+#[derive(Debug)]
+struct Now(Arc<TrustAnchor>);
+
+impl rustls::time_provider::TimeProvider for Now {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0.now())
+    }
+}
+
+/// Checks the broker in the handshake: chain, use and the configured name, whatever name the connection went to.
+#[derive(Debug)]
+struct PinnedBroker {
+    anchor: Arc<TrustAnchor>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for PinnedBroker {
+    fn verify_server_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.anchor
+            .check(end, intermediates, now, KeyUsage::server_auth())
+            .and_then(|()| EndEntityCert::try_from(end)?.verify_is_valid_for_subject_name(&self.name))
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|why| {
+                let cause = TrustError::Chain { whose: "server", why };
+                rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(cause))))
+            })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.anchor.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.anchor.algorithms.supported_schemes()
+    }
+}
