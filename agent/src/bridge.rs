@@ -1,1 +1,329 @@
-//! bridge
+//! The simulated kiosk as a board: camera, lamps and screen over one Unix socket.
+//!
+//! **Here:** the agent's end. The other end listens, sends frames and takes orders; it stands for devices that a
+//! developer's machine does not have. **Not here:** any use of it outside the test environment: the configuration
+//! refuses that, since a camera made of bytes is what an attacker would like to have.
+//!
+//! The wire, little endian. Towards the agent, a frame: `DFR1`, a V4L2 pixel format (fourcc), width, height, length and
+//! sequence (u32 each), the start of exposure in nanoseconds of CLOCK_MONOTONIC (u64), `length` bytes of pixels. From the
+//! agent, an order: `C` and whether to capture (0 or 1; 0 at first), `L` and a lamp state (0 off, 1 left, 2 right,
+//! 3 both), or `S`, width and height (u16) and the screen's pixels in RGB565.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use didar_protocol::light_code::Light;
+use didar_vision::PixelFormat;
+
+use crate::edge::{Camera, CameraError, Clock, Frame, LampError, Lamps, Screen, ScreenError};
+use crate::time::Moment;
+
+/// The three devices of the bridge at `path`. Nothing is connected yet: the camera does that, and does it again after a
+/// break. A screen has `screen` pixels (width, height).
+pub fn devices(path: &Path, screen: (u16, u16), clock: Arc<dyn Clock>) -> (BridgeCamera, BridgeLamps, BridgeScreen) {
+    let link = Arc::new(Link { path: path.to_path_buf(), orders: Mutex::new(None) });
+    (
+        BridgeCamera { link: Arc::clone(&link), clock: Arc::clone(&clock), frames: None, since: None },
+        BridgeLamps { link: Arc::clone(&link), clock },
+        BridgeScreen { link, size: screen, bytes: Vec::new() },
+    )
+}
+
+/// The bridge's camera.
+pub struct BridgeCamera {
+    link: Arc<Link>,
+    clock: Arc<dyn Clock>,
+    frames: Option<UnixStream>,
+    /// When capturing was ordered; `None` at rest. Older frames are left over from before the rest.
+    since: Option<Moment>,
+}
+
+/// The bridge's lamps.
+pub struct BridgeLamps {
+    link: Arc<Link>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The bridge's screen.
+pub struct BridgeScreen {
+    link: Arc<Link>,
+    size: (u16, u16),
+    bytes: Vec<u8>,
+}
+
+/// The one connection; the camera opens it, lamps and screen write to it.
+struct Link {
+    path: PathBuf,
+    orders: Mutex<Option<UnixStream>>,
+}
+
+/// Longest wait for the other end to take an order.
+const ORDER_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait for the rest of a frame that has begun.
+const FRAME_WAIT: Duration = Duration::from_millis(500);
+/// Largest frame: 4096 x 4096 grey, or 8 megapixels of YUYV.
+const FRAME_MAX: u32 = 16 * 1024 * 1024;
+/// Longest side of a frame, pixels.
+const SIDE_MAX: u32 = 4096;
+/// Bytes before a frame's pixels.
+const HEADER: usize = 32;
+
+impl Camera for BridgeCamera {
+    fn next(&mut self, frame: &mut Frame, within: Duration) -> Result<(), CameraError> {
+        let path = self.link.path.display().to_string();
+        let mut stream = match self.frames.take() {
+            Some(stream) => stream,
+            None => self.link.open().map_err(|cause| CameraError::Open { path: path.clone(), cause })?,
+        };
+        match self.fresh_frame(&mut stream, frame, within) {
+            Ok(()) => {
+                self.frames = Some(stream);
+                Ok(())
+            }
+            Err(ReadError::Silent) => {
+                self.frames = Some(stream);
+                Err(CameraError::Stalled { path, waited: within })
+            }
+            Err(ReadError::Broken(cause)) => {
+                self.close();
+                Err(CameraError::Gone { path, cause })
+            }
+            Err(ReadError::Malformed(why)) => {
+                self.close();
+                Err(CameraError::Malformed { path, why })
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        self.since = None;
+        // An order that fails has closed the connection: then nothing is captured either.
+        if self.frames.is_some() && self.link.order(&[b"C\0"]).is_err() {
+            self.close();
+        }
+    }
+}
+
+impl BridgeCamera {
+    fn fresh_frame(&mut self, stream: &mut UnixStream, frame: &mut Frame, within: Duration) -> Result<(), ReadError> {
+        let since = match self.since {
+            Some(since) => since,
+            None => {
+                self.link.order(&[b"C\x01"]).map_err(ReadError::Broken)?;
+                *self.since.insert(self.clock.now())
+            }
+        };
+        loop {
+            read_frame(stream, frame, within)?;
+            if frame.captured_at >= since {
+                return Ok(());
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.frames = None;
+        self.since = None;
+        self.link.close();
+    }
+}
+
+impl Lamps for BridgeLamps {
+    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+        self.link
+            .order(&[&[b'L', light as u8]])
+            .map_err(|cause| LampError { place: self.link.path.display().to_string(), cause })?;
+        Ok(self.clock.now())
+    }
+}
+
+impl Drop for BridgeLamps {
+    fn drop(&mut self) {
+        // The other end takes a closed connection for "off" as well.
+        let _ = self.set(Light::Off);
+    }
+}
+
+impl Screen for BridgeScreen {
+    fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
+    fn show(&mut self, pixels: &[u16]) -> Result<(), ScreenError> {
+        let (width, height) = self.size;
+        self.bytes.clear();
+        self.bytes.extend(pixels.iter().flat_map(|pixel| pixel.to_le_bytes()));
+        let [w0, w1] = width.to_le_bytes();
+        let [h0, h1] = height.to_le_bytes();
+        self.link
+            .order(&[&[b'S', w0, w1, h0, h1], &self.bytes])
+            .map_err(|cause| ScreenError { place: self.link.path.display().to_string(), cause })
+    }
+}
+
+impl Link {
+    fn open(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(&self.path)?;
+        let orders = stream.try_clone()?;
+        orders.set_write_timeout(Some(ORDER_WAIT))?;
+        *self.orders() = Some(orders);
+        Ok(stream)
+    }
+
+    fn close(&self) {
+        *self.orders() = None;
+    }
+
+    fn order(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut orders = self.orders();
+        let stream = orders.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let written = parts.iter().try_for_each(|part| stream.write_all(part));
+        if written.is_err() {
+            // Half an order would be read as another one.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            *orders = None;
+        }
+        written
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Option<UnixStream>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum ReadError {
+    Silent,
+    Broken(io::Error),
+    Malformed(String),
+}
+
+fn read_frame(stream: &mut UnixStream, frame: &mut Frame, within: Duration) -> Result<(), ReadError> {
+    let mut header = [0; HEADER];
+    stream.set_read_timeout(Some(within)).map_err(ReadError::Broken)?;
+    let begun = match stream.read(&mut header) {
+        Ok(0) => return Err(ReadError::Broken(io::ErrorKind::UnexpectedEof.into())),
+        Ok(count) => count,
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            return Err(ReadError::Silent);
+        }
+        Err(cause) => return Err(ReadError::Broken(cause)),
+    };
+    stream.set_read_timeout(Some(FRAME_WAIT)).map_err(ReadError::Broken)?;
+    stream.read_exact(&mut header[begun..]).map_err(ReadError::Broken)?;
+    let length = read_header(&header, frame)?;
+    frame.pixels.resize(length, 0);
+    stream.read_exact(&mut frame.pixels).map_err(ReadError::Broken)
+}
+
+/// Fills everything but the pixels; returns how many bytes of them follow.
+fn read_header(header: &[u8; HEADER], frame: &mut Frame) -> Result<usize, ReadError> {
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if &header[..4] != b"DFR1" {
+        return Err(ReadError::Malformed("it does not begin with DFR1".to_owned()));
+    }
+    let (width, height, length) = (word(8), word(12), word(16));
+    let (format, bytes_per_row) = match &header[4..8] {
+        b"GREY" => (PixelFormat::Grey8, Some(width)),
+        b"YUYV" => (PixelFormat::Yuyv, width.checked_mul(2)),
+        b"NV12" => (PixelFormat::Nv12, Some(width)),
+        b"MJPG" => (PixelFormat::Mjpeg, Some(0)),
+        b"RGB3" => (PixelFormat::Rgb8, width.checked_mul(3)),
+        other => {
+            let offered = String::from_utf8_lossy(other).into_owned();
+            return Err(ReadError::Malformed(format!("pixel format {offered:?}; we read GREY, YUYV, NV12, MJPG, RGB3")));
+        }
+    };
+    if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX || length > FRAME_MAX {
+        return Err(ReadError::Malformed(format!("{width}x{height}, {length} bytes; at most {SIDE_MAX} a side, {FRAME_MAX} bytes")));
+    }
+    frame.format = format;
+    frame.width = width;
+    frame.height = height;
+    frame.stride = bytes_per_row.unwrap_or(0) as usize;
+    frame.sequence = word(20);
+    frame.captured_at = Moment::from_nanos(u64::from(word(24)) | u64::from(word(28)) << 32);
+    usize::try_from(length).map_err(|_| ReadError::Malformed("its length does not fit".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::time::SystemClock;
+
+    const WAIT: Duration = Duration::from_secs(2);
+    /// No frame is stale that is stamped with it.
+    const FUTURE_NS: u64 = u64::MAX / 2;
+
+    fn frame_bytes(magic: &[u8; 4], fourcc: &[u8; 4], width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(pixels.len()).unwrap();
+        let mut bytes = [magic.as_slice(), fourcc.as_slice()].concat();
+        for word in [width, height, length, 7] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(FUTURE_NS.to_le_bytes());
+        bytes.extend(pixels);
+        bytes
+    }
+
+    /// What the agent's end makes of a peer that sends `sent` and goes.
+    fn receive(sent: Vec<u8>) -> (Result<(), CameraError>, Frame) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge");
+        let listener = UnixListener::bind(&path).unwrap();
+        let peer = thread::spawn(move || listener.accept().unwrap().0.write_all(&sent).unwrap());
+        let (mut camera, _lamps, _screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)));
+        let mut frame = Frame::empty();
+        let result = camera.next(&mut frame, WAIT);
+        peer.join().unwrap();
+        (result, frame)
+    }
+
+    #[test]
+    fn a_frame_arrives_as_it_was_sent() {
+        let (result, frame) = receive(frame_bytes(b"DFR1", b"GREY", 2, 2, &[1, 2, 3, 4]));
+        result.unwrap();
+        assert_eq!((frame.width, frame.height, frame.stride, frame.sequence), (2, 2, 2, 7));
+        assert_eq!(frame.captured_at, Moment::from_nanos(FUTURE_NS));
+        assert_eq!(frame.pixels, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_named() {
+        let message = |bytes| receive(bytes).0.unwrap_err().to_string();
+        assert!(message(frame_bytes(b"XXXX", b"GREY", 2, 2, &[0; 4])).contains("DFR1"));
+        assert!(message(frame_bytes(b"DFR1", b"H264", 2, 2, &[0; 4])).contains("H264"));
+        assert!(message(frame_bytes(b"DFR1", b"GREY", 0, 2, &[0; 4])).contains("0x2"));
+        assert!(matches!(receive(b"DFR1GR".to_vec()).0, Err(CameraError::Gone { .. })));
+    }
+
+    #[test]
+    fn orders_reach_the_other_end_and_fail_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge");
+        let (mut camera, mut lamps, mut screen) = devices(&path, (2, 1), Arc::new(SystemClock::new(0)));
+        assert!(lamps.set(Light::Left).is_err(), "nothing is connected");
+        assert!(matches!(camera.next(&mut Frame::empty(), WAIT), Err(CameraError::Open { .. })));
+
+        let listener = UnixListener::bind(&path).unwrap();
+        let sent = frame_bytes(b"DFR1", b"GREY", 1, 1, &[9]);
+        let peer = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(&sent).unwrap();
+            let mut orders = Vec::new();
+            stream.read_to_end(&mut orders).unwrap();
+            orders
+        });
+        camera.next(&mut Frame::empty(), WAIT).unwrap();
+        lamps.set(Light::Both).unwrap();
+        screen.show(&[0x0102, 0x0304]).unwrap();
+        camera.rest();
+        drop((camera, lamps, screen));
+        assert_eq!(peer.join().unwrap(), b"C\x01L\x03S\x02\0\x01\0\x02\x01\x04\x03C\0L\0");
+    }
+}

@@ -1,1 +1,412 @@
-//! config
+//! The agent's configuration: one TOML file, one struct, and the facts of one board.
+//!
+//! **Here:** reading, and every rule that the file itself can break; errors name file, line, key and what is lawful.
+//! **Not here:** opening what the file names (keys, models, sockets): `didar-agent check` does that through the modules
+//! that own them. **Start** with [`Config::read`].
+//!
+//! Every key must be there: defaults are written once, in the shipped `firmware-config/agent.toml`, where an operator
+//! can read them. Paths are relative to the file that names them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use didar_protocol::id::{DeviceId, Env};
+use didar_protocol::light_code::CodeShape;
+use didar_protocol::transcript::{CameraFacts, Spectrum};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::attempt::{Language, Limits};
+use crate::perception::Placement;
+use crate::screen::{Canvas, Help};
+
+/// The agent's configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Trials or real persons.
+    pub env: Env,
+    /// This device's id, as in its certificate.
+    pub device: DeviceId,
+    /// The folder of `device.key`, `device.pem` and `ca.pem`.
+    pub site: PathBuf,
+    /// The folder that the agent writes to: its outbox.
+    pub state: PathBuf,
+    /// The models' manifest.
+    pub models: PathBuf,
+    /// How to reach the broker.
+    pub broker: Broker,
+    /// The kiosk application's door.
+    pub local_api: LocalApi,
+    /// The outbox.
+    pub outbox: Outbox,
+    /// How long each stage may take.
+    pub limits: Limits,
+    /// Where a face must be.
+    pub placement: Placement,
+    /// The screen's language between two persons.
+    pub language: Language,
+    /// Where a person finds help.
+    pub help: Help,
+    /// The board.
+    pub board: Board,
+}
+
+/// How to reach the broker: any MQTT v5 broker that speaks TLS 1.3 with client certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Name or address.
+    pub host: String,
+    /// Port, usually 8883.
+    pub port: u16,
+    /// The name in the broker's certificate.
+    pub server_name: String,
+}
+
+/// The kiosk application's door.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalApi {
+    /// The Unix socket.
+    pub socket: PathBuf,
+}
+
+/// The store of audit records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbox {
+    /// Most records without receipt; the default is 30 days at 1,000 attempts a day.
+    pub records_max: u64,
+}
+
+/// Facts of a board: what its camera, lamps and screen are. Never guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its name: `boards/NAME.toml`.
+    pub name: String,
+    /// What it is made of.
+    pub devices: Devices,
+    /// Facts of camera and lamps that the judgement needs.
+    pub camera: CameraFacts,
+    /// The light code that this camera can show.
+    pub code: CodeShape,
+    /// How long the camera may be silent before it counts as broken.
+    pub stall: Duration,
+    /// The screen's width and height in pixels.
+    pub screen: (u16, u16),
+}
+
+/// How camera, lamps and screen are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// The simulated kiosk on this Unix socket; in the test environment only.
+    Bridge(PathBuf),
+}
+
+impl Board {
+    /// Length of one slot of the code.
+    pub fn slot(&self) -> Duration {
+        Duration::from_micros(u64::from(self.camera.frame_us)) * u32::from(self.code.frames_per_slot)
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Not TOML, an unknown or missing key, or a value of the wrong form.
+    #[error("{path}: {cause}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and reason.
+        cause: Box<toml::de::Error>,
+    },
+    /// A value out of its range, or at odds with another.
+    #[error("{path}: {key} is {found}; lawful: {lawful}")]
+    Range {
+        /// Which file.
+        path: PathBuf,
+        /// Which key, or keys.
+        key: &'static str,
+        /// What it says.
+        found: String,
+        /// What it may say.
+        lawful: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentFile {
+    env: EnvText,
+    #[serde(deserialize_with = "parsed")]
+    device: DeviceId,
+    site: PathBuf,
+    state: PathBuf,
+    models: PathBuf,
+    boards: PathBuf,
+    board: String,
+    broker: Broker,
+    local_api: LocalApi,
+    outbox: Outbox,
+    limits_ms: LimitsText,
+    placement: Placement,
+    screen: ScreenText,
+    help: Help,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EnvText {
+    Test,
+    Production,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsText {
+    position: u64,
+    challenge: u64,
+    judge: u64,
+    reply: u64,
+    show: u64,
+    reconnect: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScreenText {
+    language: Language,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BoardFile {
+    devices: DevicesText,
+    camera: CameraText,
+    code: CodeText,
+    panel: PanelText,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum DevicesText {
+    Bridge { socket: PathBuf },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CameraText {
+    gamma_milli: u16,
+    frame_us: u32,
+    exposure_us: u32,
+    delay_us: u32,
+    baseline_mm: u16,
+    spectrum: SpectrumText,
+    stall_ms: u64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SpectrumText {
+    ColourNoFilter,
+    ColourAndInfrared,
+    Infrared,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeText {
+    slots: u8,
+    frames_per_slot: u8,
+    wrong_allowed: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PanelText {
+    width: u16,
+    height: u16,
+}
+
+impl Config {
+    /// Reads and checks a configuration file and the board's file that it names.
+    ///
+    /// # Errors
+    /// Names file, line or key, what it says and what is lawful.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file: AgentFile = read_toml(path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let env = match file.env {
+            EnvText::Test => Env::Test,
+            EnvText::Production => Env::Production,
+        };
+        let limits = limits(path, &file.limits_ms)?;
+        if !(1..=1_000_000).contains(&file.outbox.records_max) {
+            return Err(range(path, "outbox.records_max", file.outbox.records_max, "1 to 1000000"));
+        }
+        if file.board.is_empty() || file.board.contains(['/', '.']) {
+            return Err(range(path, "board", &file.board, "the name of a file in `boards`, without .toml"));
+        }
+        let board_path = folder.join(&file.boards).join(format!("{}.toml", file.board));
+        let board = board(&board_path, file.board, env)?;
+        Ok(Self {
+            env,
+            device: file.device,
+            site: folder.join(file.site),
+            state: folder.join(file.state),
+            models: folder.join(file.models),
+            broker: file.broker,
+            local_api: LocalApi { socket: folder.join(file.local_api.socket) },
+            outbox: file.outbox,
+            limits,
+            placement: file.placement,
+            language: file.screen.language,
+            help: file.help,
+            board,
+        })
+    }
+}
+
+fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
+    let file: BoardFile = read_toml(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let devices = match file.devices {
+        DevicesText::Bridge { .. } if env != Env::Test => {
+            return Err(range(path, "devices.kind", "bridge", "`bridge` with env = \"test\" only: it is a camera made of bytes"));
+        }
+        DevicesText::Bridge { socket } => Devices::Bridge(folder.join(socket)),
+    };
+    let CameraText { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum, stall_ms } = file.camera;
+    let CodeText { slots, frames_per_slot, wrong_allowed } = file.code;
+    let code = CodeShape::new(slots, frames_per_slot, wrong_allowed).ok_or_else(|| {
+        let found = format!("{slots} slots of {frames_per_slot} frames, {wrong_allowed} wrong");
+        range(path, "code", found, "a shape whose guess bound is 2^-20: 12 slots with none wrong, or 16 with at most 2 wrong")
+    })?;
+    let PanelText { width, height } = file.panel;
+    let side = Canvas::LEAST..=Canvas::MOST;
+    let rules = [
+        ((1..=4000).contains(&gamma_milli), "camera.gamma_milli", gamma_milli.to_string(), "1 to 4000; 1000 is linear"),
+        ((5_000..=100_000).contains(&frame_us), "camera.frame_us", frame_us.to_string(), "5000 to 100000"),
+        ((100..frame_us).contains(&exposure_us), "camera.exposure_us", exposure_us.to_string(), "100 to less than camera.frame_us"),
+        (delay_us < frame_us, "camera.delay_us", delay_us.to_string(), "less than camera.frame_us"),
+        ((60..=100).contains(&baseline_mm), "camera.baseline_mm", baseline_mm.to_string(), "60 to 100: less gives no relief, more leaves the face"),
+        ((100..=10_000).contains(&stall_ms), "camera.stall_ms", stall_ms.to_string(), "100 to 10000"),
+        (side.contains(&width) && side.contains(&height), "panel.width and panel.height", format!("{width} x {height}"), "240 to 1280 each"),
+    ];
+    for (holds, key, found, lawful) in rules {
+        if !holds {
+            return Err(range(path, key, found, lawful));
+        }
+    }
+    let spectrum = match spectrum {
+        SpectrumText::ColourNoFilter => Spectrum::ColourNoFilter,
+        SpectrumText::ColourAndInfrared => Spectrum::ColourAndInfrared,
+        SpectrumText::Infrared => Spectrum::Infrared,
+    };
+    Ok(Board {
+        name,
+        devices,
+        camera: CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum },
+        code,
+        stall: Duration::from_millis(stall_ms),
+        screen: (width, height),
+    })
+}
+
+fn limits(path: &Path, text: &LimitsText) -> Result<Limits, ConfigError> {
+    let LimitsText { position, challenge, judge, reply, show, reconnect } = *text;
+    let named = [
+        ("limits_ms.position", position),
+        ("limits_ms.challenge", challenge),
+        ("limits_ms.judge", judge),
+        ("limits_ms.reply", reply),
+        ("limits_ms.show", show),
+        ("limits_ms.reconnect", reconnect),
+    ];
+    for (key, found) in named {
+        if !(100..=120_000).contains(&found) {
+            return Err(range(path, key, found, "100 to 120000"));
+        }
+    }
+    Ok(Limits {
+        position: Duration::from_millis(position),
+        challenge: Duration::from_millis(challenge),
+        judge: Duration::from_millis(judge),
+        reply: Duration::from_millis(reply),
+        show: Duration::from_millis(show),
+        reconnect: Duration::from_millis(reconnect),
+    })
+}
+
+fn range(path: &Path, key: &'static str, found: impl ToString, lawful: &'static str) -> ConfigError {
+    ConfigError::Range { path: path.to_path_buf(), key, found: found.to_string(), lawful }
+}
+
+fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_path_buf(), cause })?;
+    toml::from_str(&text).map_err(|cause| ConfigError::Syntax { path: path.to_path_buf(), cause: Box::new(cause) })
+}
+
+fn parsed<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: &str = include_str!("../../firmware-config/agent.toml");
+    const BRIDGE: &str = include_str!("../../firmware-config/boards/bridge.toml");
+
+    /// What comes of the shipped files after an edit of each.
+    fn read(agent: (&str, &str), board: (&str, &str)) -> Result<Config, String> {
+        let edited = |text: &str, (from, to): (&str, &str)| {
+            assert!(text.contains(from), "{from:?} is not in the shipped file");
+            text.replacen(from, to, 1)
+        };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("boards")).unwrap();
+        std::fs::write(folder.path().join("boards/bridge.toml"), edited(BRIDGE, board)).unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, edited(AGENT, agent)).unwrap();
+        Config::read(&path).map_err(|error| error.to_string())
+    }
+
+    const SAME: (&str, &str) = ("", "");
+
+    #[test]
+    fn the_shipped_files_are_lawful() {
+        let config = read(SAME, SAME).unwrap();
+        assert_eq!((config.env, config.board.code), (Env::Test, CodeShape::AT_30));
+        assert!(config.board.slot() * 12 <= Duration::from_millis(900), "the code must fit in 900 ms");
+    }
+
+    #[test]
+    fn errors_name_place_and_cure() {
+        let cases = [
+            (read(("device = \"", "devise = \""), SAME), "devise"),
+            (read(("device = \"kiosk-0001\"", "device = \"Kiosk 1\""), SAME), "line"),
+            (read(("position = ", "position = 9"), SAME), "limits_ms.position"),
+            (read(("env = \"test\"", "env = \"production\""), SAME), "camera made of bytes"),
+            (read(("board = \"bridge\"", "board = \"../bridge\""), SAME), "board is ../bridge"),
+            (read(("board = \"bridge\"", "board = \"moon\""), SAME), "moon.toml"),
+            (read(SAME, ("wrong_allowed = 0", "wrong_allowed = 1")), "2^-20"),
+            (read(SAME, ("baseline_mm = 90", "baseline_mm = 30")), "camera.baseline_mm is 30"),
+            (read(SAME, ("kind = \"bridge\"", "kind = \"teapot\"")), "teapot"),
+        ];
+        for (result, expected) in cases {
+            let error = result.expect_err(expected);
+            assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        }
+    }
+}
