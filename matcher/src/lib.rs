@@ -1,1 +1,30 @@
-//! matcher
+//! The centre: references, challenges, verdicts, ledger, the operator's view.
+//!
+//! **Here:** the service ([`service`]: bytes in, bytes out), the pure verdict ([`decide`], [`policy`], [`consent`]),
+//! what it remembers ([`store`], [`ledger`]), its voice ([`mqtt`]), the one-machine site ([`site`], [`ca`],
+//! [`broker`]), and the operator's tools ([`watch`], [`judge`]).
+//!
+//! **Not here:** cameras and lamps; raw scores for anybody but the ledger; names of persons in logs, events or ledger.
+//!
+//! **Start** with [`service::Service::handle`].
+
+pub mod broker;
+pub mod ca;
+pub mod config;
+pub mod files;
+pub mod identity;
+pub mod ledger;
+pub mod pki;
+pub mod reference;
+pub mod store;
+pub mod consent;
+pub mod decide;
+pub mod policy;
+pub mod service;
+pub mod judge;
+pub mod mqtt;
+pub mod serve;
+pub mod site;
+pub mod time;
+pub mod tls;
+pub mod watch;

@@ -1,0 +1,154 @@
+//! Who this matcher is: its certificate with the signing key, and its sealing keys.
+
+use std::path::{Path, PathBuf};
+
+use didar_protocol::id::Hash;
+use didar_protocol::message::Message;
+use didar_protocol::seal::{self, Entropy, KeyError, SealError, SealKey, SealKeyId, SealKeyPair, SoftwareSigner};
+
+use crate::config::Config;
+use crate::files::{self, FileError};
+use crate::pki::{Certificate, Holder, PkiError};
+
+/// The matcher's certificate and keys.
+pub struct Identity {
+    id: String,
+    certificate: Certificate,
+    signer: SoftwareSigner,
+    seal_keys: Vec<SealKeyPair>,
+}
+
+/// Why the matcher has no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The certificate is not usable.
+    #[error("matcher's certificate {path}")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: PkiError,
+    },
+    /// The certificate is somebody else's.
+    #[error("certificate {path} is of {found}, the configuration says matcher {id}")]
+    Another {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Holder,
+        /// What the configuration says.
+        id: String,
+    },
+    /// A key file holds no key.
+    #[error("key file {path}")]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: KeyError,
+    },
+    /// Certificate and key do not belong together.
+    #[error("key {key} does not belong to certificate {certificate}")]
+    Mismatch {
+        /// The key file.
+        key: PathBuf,
+        /// The certificate file.
+        certificate: PathBuf,
+    },
+    /// A message could not be made.
+    #[error("no random bytes from the system")]
+    Random(getrandom::Error),
+}
+
+/// Why the matcher could not say something.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeakError {
+    /// A field is out of bounds: a bug of ours.
+    #[error("own message cannot be encoded")]
+    Encode(#[from] didar_protocol::codec::EncodeError),
+    /// Signing failed.
+    #[error("own message cannot be signed")]
+    Sign(#[from] SealError),
+}
+
+impl Identity {
+    /// Reads certificate and keys as the configuration names them.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn load(config: &Config) -> Result<Self, IdentityError> {
+        let path = &config.broker.certificate;
+        let certificate = Certificate::from_pem(&files::read_text(path)?)
+            .map_err(|cause| IdentityError::Certificate { path: path.clone(), cause })?;
+        if certificate.holder() != &Holder::Matcher(config.id.clone()) {
+            let found = certificate.holder().clone();
+            return Err(IdentityError::Another { path: path.clone(), found, id: config.id.clone() });
+        }
+        let key = &config.broker.key;
+        let signer = SoftwareSigner::from_pkcs8_pem(&files::read_secret(key)?, certificate.der())
+            .map_err(|cause| IdentityError::Key { path: key.clone(), cause })?;
+        if &signer.verifying_key() != certificate.key() {
+            return Err(IdentityError::Mismatch { key: key.clone(), certificate: path.clone() });
+        }
+        let mut seal_keys = Vec::new();
+        for path in &config.keys.seal {
+            let pair = SealKeyPair::from_pkcs8_pem(&files::read_secret(path)?)
+                .map_err(|cause| IdentityError::Key { path: path.clone(), cause })?;
+            seal_keys.push(pair);
+        }
+        Ok(Self { id: config.id.clone(), certificate, signer, seal_keys })
+    }
+
+    /// This matcher's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its certificate's thumbprint.
+    pub fn thumbprint(&self) -> Hash {
+        self.certificate.thumbprint()
+    }
+
+    /// The pair that a message was sealed to; `None` where the key is not ours, or no longer.
+    pub fn seal_pair(&self, id: &SealKeyId) -> Option<&SealKeyPair> {
+        self.seal_keys.iter().find(|pair| pair.public().id() == *id)
+    }
+
+    /// The current sealing key's public half first, then those that still open.
+    pub fn seal_public(&self) -> Vec<SealKey> {
+        self.seal_keys.iter().map(|pair| pair.public().clone()).collect()
+    }
+
+    /// Encodes and signs a message, with the certificate along.
+    ///
+    /// # Errors
+    /// When a field is out of its bounds or the key fails.
+    pub fn speak<M: Message>(&self, message: &M) -> Result<Vec<u8>, SpeakError> {
+        let payload = message.encode()?;
+        Ok(seal::sign_with_certificate(M::KIND, &payload, &self.signer, self.certificate.der())?)
+    }
+}
+
+/// Makes a new sealing key file.
+///
+/// # Errors
+/// When there is one already, or no random bytes.
+pub fn make_seal_key(path: &Path) -> Result<(), IdentityError> {
+    let pair = SealKeyPair::generate(Entropy::new(random().map_err(IdentityError::Random)?));
+    Ok(files::write_secret(path, &pair.to_pkcs8_pem())?)
+}
+
+/// Fresh bytes from the system's random source.
+///
+/// # Errors
+/// When the system gives none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

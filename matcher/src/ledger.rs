@@ -1,0 +1,271 @@
+//! The matcher's ledger: numbered, chained by hash, append-only. Every attempt is in it, refused and abandoned ones
+//! too, and so is every reference made or destroyed.
+//!
+//! An entry is one line of JSON. `hash = SHA-256(previous || number, 8 bytes big endian || entry)`, the first
+//! `previous` is zeros. Persons stand in it as an HMAC under a key of their own, which dies with their reference.
+
+use std::collections::BTreeMap;
+
+use didar_protocol::id::Hash;
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::store::{StoreError, Work};
+
+/// One entry. Absent fields are not written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// What happened.
+    pub what: What,
+    /// Which matcher writes.
+    pub matcher: String,
+    /// Which device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Which attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// The device's name of its request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// On whose behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<String>,
+    /// The initiator's own reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whom it concerns: an HMAC, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// `primary` or `subsequent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Verdict or, in `audited` and `undelivered`, the outcome at the kiosk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The reason's stable name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Figures x 1000: similarity, threshold, and everything that the liveness judgement found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, i64>,
+    /// The audit record's number, or how many references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// SHA-256 of the audit record or of the attempt's bytes, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// In words; no person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What an entry tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A challenge was issued.
+    #[default]
+    Challenged,
+    /// An attempt was decided.
+    Decided,
+    /// A request or attempt was refused.
+    Refused,
+    /// A challenge expired unused.
+    Abandoned,
+    /// A device's audit record was kept.
+    Audited,
+    /// The kiosk showed something else than the verdict.
+    Undelivered,
+    /// A reference from a document's picture was made.
+    Enrolled,
+    /// A reference from a live face was made.
+    Referenced,
+    /// References were destroyed: the receipt of destruction.
+    Destroyed,
+    /// A device was added, or got a further certificate.
+    DeviceAdded,
+    /// A device was revoked.
+    DeviceRevoked,
+    /// Something that a person must look at.
+    Alarm,
+}
+
+/// An entry in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The previous line's hash.
+    pub previous: Hash,
+    /// This line's hash.
+    pub hash: Hash,
+    /// The entry's text.
+    pub text: String,
+}
+
+/// The result of a check of the whole ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// How many lines hold.
+    pub lines: u64,
+    /// The last one's hash: keep it elsewhere, and a cut end is seen too.
+    pub head: Hash,
+}
+
+/// Why a ledger does not hold, or could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database refused.
+    #[error("the database refused")]
+    Sql(#[from] rusqlite::Error),
+    /// A number is missing.
+    #[error("ledger: line {expected} is missing, line {found} follows")]
+    Gap {
+        /// The number expected.
+        expected: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// A line was changed.
+    #[error("ledger: line {0} was changed, or a line before it")]
+    Changed(u64),
+    /// An entry cannot be written: a bug of ours.
+    #[error("ledger entry")]
+    Entry(#[from] serde_json::Error),
+}
+
+impl Work<'_> {
+    /// Appends an entry; gives its number.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn append(&self, entry: &Entry) -> Result<u64, LedgerError> {
+        let last = self.ledger_lines("ORDER BY number DESC LIMIT 1", 0, &mut |_| Ok(()))?;
+        let (number, previous) = last.map_or((1, [0; 32]), |line| (line.number + 1, line.hash));
+        let text = serde_json::to_string(entry)?;
+        let hash = line_hash(&previous, number, &text);
+        self.tx().execute(
+            "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)",
+            params![i64::try_from(number).unwrap_or(i64::MAX), previous, hash, text],
+        )?;
+        Ok(number)
+    }
+
+    /// Reads every line in order.
+    ///
+    /// # Errors
+    /// When the database or `each` refuses.
+    pub fn each_line(&self, mut each: impl FnMut(&Line) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+        self.ledger_lines("WHERE number > ?1 ORDER BY number", 0, &mut each)?;
+        Ok(())
+    }
+
+    /// Checks numbers and hashes from the first line to the last.
+    ///
+    /// # Errors
+    /// Names the first line that does not hold.
+    pub fn verify_ledger(&self) -> Result<Checked, LedgerError> {
+        let mut checked = Checked { lines: 0, head: [0; 32] };
+        self.each_line(|line| {
+            let expected = checked.lines + 1;
+            if line.number != expected {
+                return Err(LedgerError::Gap { expected, found: line.number });
+            }
+            if line.previous != checked.head || line.hash != line_hash(&checked.head, line.number, &line.text) {
+                return Err(LedgerError::Changed(line.number));
+            }
+            checked = Checked { lines: line.number, head: line.hash };
+            Ok(())
+        })?;
+        Ok(checked)
+    }
+
+    fn ledger_lines(
+        &self,
+        order: &str,
+        after: i64,
+        each: &mut dyn FnMut(&Line) -> Result<(), LedgerError>,
+    ) -> Result<Option<Line>, LedgerError> {
+        let query = format!("SELECT number, previous, hash, entry FROM ledger {order}");
+        let mut statement = self.tx().prepare_cached(&query)?;
+        let mut rows = if query.contains("?1") { statement.query([after])? } else { statement.query([])? };
+        let mut last = None;
+        while let Some(row) = rows.next()? {
+            let line = Line {
+                number: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
+                previous: row.get(1)?,
+                hash: row.get(2)?,
+                text: row.get(3)?,
+            };
+            each(&line)?;
+            last = Some(line);
+        }
+        Ok(last)
+    }
+}
+
+fn line_hash(previous: &Hash, number: u64, text: &str) -> Hash {
+    let mut hash = Sha256::new();
+    hash.update(previous);
+    hash.update(number.to_be_bytes());
+    hash.update(text.as_bytes());
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, make_store_key};
+
+    fn ledger() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        make_store_key(&folder.path().join("store.key")).unwrap();
+        let mut store = Store::open(&folder.path().join("a.sqlite"), &folder.path().join("store.key")).unwrap();
+        let work = store.begin().unwrap();
+        for at_ms in 1..=5 {
+            assert_eq!(work.append(&Entry { at_ms, matcher: "m".into(), ..Entry::default() }).unwrap(), at_ms);
+        }
+        work.commit().unwrap();
+        (folder, store)
+    }
+
+    fn outside(folder: &tempfile::TempDir, sql: &str) -> Result<(), rusqlite::Error> {
+        rusqlite::Connection::open(folder.path().join("a.sqlite")).unwrap().execute_batch(sql)
+    }
+
+    #[test]
+    fn a_whole_ledger_holds() {
+        let (_folder, mut store) = ledger();
+        assert_eq!(store.begin().unwrap().verify_ledger().unwrap().lines, 5);
+    }
+
+    #[test]
+    fn lines_cannot_be_changed_or_deleted_by_the_way() {
+        let (folder, _store) = ledger();
+        assert!(outside(&folder, "UPDATE ledger SET entry = '' WHERE number = 3").is_err());
+        assert!(outside(&folder, "DELETE FROM ledger WHERE number = 3").is_err());
+    }
+
+    #[test]
+    fn whoever_removes_the_guard_is_still_seen() {
+        let check = |sql: &str| {
+            let (folder, mut store) = ledger();
+            outside(&folder, "DROP TRIGGER ledger_stays; DROP TRIGGER ledger_keeps;").unwrap();
+            outside(&folder, sql).unwrap();
+            store.begin().unwrap().verify_ledger().unwrap_err().to_string()
+        };
+        assert_eq!(
+            check("UPDATE ledger SET entry = replace(entry, '3', '4') WHERE number = 3"),
+            "ledger: line 3 was changed, or a line before it"
+        );
+        assert_eq!(check("DELETE FROM ledger WHERE number = 3"), "ledger: line 3 is missing, line 4 follows");
+    }
+}

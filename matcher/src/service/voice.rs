@@ -1,0 +1,136 @@
+//! What operators hear: signed events without persons, and alarms that nobody can turn into a flood.
+
+use std::collections::BTreeMap;
+
+use didar_protocol::id::{AttemptId, DeviceId};
+use didar_protocol::message::{Event, EventKind, Outcome, VerdictOutcome};
+use didar_protocol::reason::Reason;
+use didar_protocol::topic::Topic;
+
+use super::{Centre, Outgoing, ServiceError};
+use crate::identity::SpeakError;
+
+/// One alarm about unreadable messages per device and this many milliseconds; the others are counted into the next.
+const ALARM_EVERY_MS: u64 = 10_000;
+/// Devices whose unreadable messages are counted apart; beyond that they share one count.
+const COUNTED_MAX: usize = 4096;
+/// Longest note of an event, bytes.
+const NOTE_MAX: usize = 120;
+
+/// How many messages of which fate since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Arrived.
+    pub received: u64,
+    /// Not trusted: unreadable, unsigned, from elsewhere.
+    pub distrusted: u64,
+    /// Not handled by our own fault.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Voice {
+    counters: Counters,
+    /// Per device, or "" where the topic names none: when the last alarm was, and how many were silent since.
+    alarms: BTreeMap<String, (u64, u64)>,
+}
+
+/// An event in the making.
+pub(super) struct Tidings {
+    kind: EventKind,
+    device: Option<DeviceId>,
+    attempt: Option<AttemptId>,
+    verdict: Option<VerdictOutcome>,
+    outcome: Option<Outcome>,
+    reason: Reason,
+    note: String,
+}
+
+impl Tidings {
+    pub(super) fn new(kind: EventKind, reason: Reason, note: impl Into<String>) -> Self {
+        Self { kind, device: None, attempt: None, verdict: None, outcome: None, reason, note: note.into() }
+    }
+
+    pub(super) fn of(self, device: &DeviceId, attempt: Option<AttemptId>) -> Self {
+        Self { device: Some(device.clone()), attempt, ..self }
+    }
+
+    pub(super) fn decided(self, verdict: VerdictOutcome) -> Self {
+        Self { verdict: Some(verdict), ..self }
+    }
+
+    pub(super) fn ended(self, outcome: Outcome) -> Self {
+        Self { outcome: Some(outcome), ..self }
+    }
+}
+
+impl Voice {
+    pub(super) fn received(&mut self) {
+        self.counters.received += 1;
+    }
+
+    pub(super) fn failed(&mut self) {
+        self.counters.failed += 1;
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Counts a message that is not trusted. `Some(n)`: an alarm is due, n were silent before.
+    fn distrust(&mut self, device: Option<&DeviceId>, now_ms: u64) -> Option<u64> {
+        self.counters.distrusted += 1;
+        let mut name = device.map(ToString::to_string).unwrap_or_default();
+        if self.alarms.len() >= COUNTED_MAX && !self.alarms.contains_key(&name) {
+            name.clear();
+        }
+        match self.alarms.get_mut(&name) {
+            Some((last, silent)) if now_ms < last.saturating_add(ALARM_EVERY_MS) => {
+                *silent += 1;
+                None
+            }
+            Some((last, silent)) => {
+                *last = now_ms;
+                Some(std::mem::take(silent))
+            }
+            None => {
+                self.alarms.insert(name, (now_ms, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+impl Centre {
+    /// The event as a message. Alarms have a topic of their own.
+    pub(super) fn tell(&self, tidings: Tidings, now_ms: u64) -> Result<Outgoing, SpeakError> {
+        let Tidings { kind, device, attempt, verdict, outcome, reason, mut note } = tidings;
+        let end = note.floor_char_boundary(NOTE_MAX);
+        note.truncate(end);
+        let topic = match kind {
+            EventKind::Alarm => Topic::OperatorAlarms { env: self.env },
+            _ => Topic::OperatorEvents { env: self.env },
+        };
+        let event = Event { at_ms: now_ms, kind, device, attempt, verdict, outcome, reason, note };
+        let payload = self.identity.speak(&event)?;
+        Ok(Outgoing { topic, payload, retain: false, expiry_s: None, reply: false })
+    }
+
+    /// Counts a message that is not trusted, and raises the alarm unless one was raised a moment ago.
+    pub(super) fn distrust(
+        &mut self,
+        device: Option<&DeviceId>,
+        why: &str,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let Some(silent) = self.voice.distrust(device, now_ms) else { return Ok(Vec::new()) };
+        let device_name = device.map_or("-", DeviceId::as_str);
+        tracing::warn!(device = device_name, silent, why, "message not trusted");
+        let note = if silent == 0 { why.to_owned() } else { format!("{why} ({silent} more before)") };
+        let mut tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note);
+        if let Some(device) = device {
+            tidings = tidings.of(device, None);
+        }
+        Ok(vec![self.tell(tidings, now_ms)?])
+    }
+}

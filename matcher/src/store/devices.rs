@@ -1,0 +1,174 @@
+//! Devices, their certificates of all times, and the initiators that each may serve.
+
+use didar_protocol::id::{DeviceId, Hash, InitiatorId};
+use didar_protocol::seal::VerifyingKey;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::sqlite::{StoreError, Work, from_sql, to_sql};
+use crate::pki::Certificate;
+
+/// Whether a device is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DeviceState {
+    /// Served.
+    Active = 0,
+    /// Refused at once.
+    Revoked = 1,
+}
+
+/// A device, as one of its certificates shows it.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// Whether it is served.
+    pub state: DeviceState,
+    /// The key of the certificate asked for.
+    pub key: VerifyingKey,
+    /// First second of that certificate, Unix seconds.
+    pub not_before_s: u64,
+    /// Last second of that certificate, Unix seconds.
+    pub not_after_s: u64,
+}
+
+/// What a device's last state message said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The kernel's boot id; `None` before the first message.
+    pub boot: Option<[u8; 16]>,
+    /// Connections over its life.
+    pub connects: u64,
+    /// Whether it was connected.
+    pub online: bool,
+}
+
+impl Work<'_> {
+    /// Registers a device by its certificate, or gives a registered one a further certificate; it becomes active,
+    /// and serves these initiators and no others. A new certificate begins a new count of connections.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn add_device(
+        &self,
+        id: &DeviceId,
+        certificate: &Certificate,
+        initiators: &[InitiatorId],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.tx.execute(
+            "INSERT INTO devices (device, state, added_ms) VALUES (?1, 0, ?2)
+             ON CONFLICT (device) DO UPDATE SET state = 0, boot = NULL, connects = 0, online = 0",
+            params![id.as_str(), to_sql(now_ms)],
+        )?;
+        self.tx.execute(
+            "INSERT INTO certificates VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (thumbprint) DO NOTHING",
+            params![
+                certificate.thumbprint(),
+                id.as_str(),
+                certificate.key().to_sec1_point(false).as_bytes(),
+                to_sql(certificate.not_before_s()),
+                to_sql(certificate.not_after_s()),
+            ],
+        )?;
+        self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
+        for initiator in initiators {
+            self.tx.execute(
+                "INSERT OR IGNORE INTO device_initiators VALUES (?1, ?2)",
+                [id.as_str(), initiator.as_str()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The device that holds the certificate with this thumbprint.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn device_by_certificate(&self, thumbprint: &Hash) -> Result<Option<Device>, StoreError> {
+        let row = self
+            .tx
+            .query_row(
+                "SELECT d.device, d.state, c.public_key, c.not_before_s, c.not_after_s
+                 FROM certificates c JOIN devices d USING (device) WHERE c.thumbprint = ?1",
+                [thumbprint],
+                |row| {
+                    let id: String = row.get(0)?;
+                    let state: i64 = row.get(1)?;
+                    let key: Vec<u8> = row.get(2)?;
+                    Ok((id, state, key, row.get(3)?, row.get(4)?))
+                },
+            )
+            .optional()?;
+        let Some((id, state, key, not_before, not_after)) = row else { return Ok(None) };
+        Ok(Some(Device {
+            id: id.parse().map_err(|_| StoreError::Damaged("device"))?,
+            state: if state == 0 { DeviceState::Active } else { DeviceState::Revoked },
+            key: VerifyingKey::from_sec1_bytes(&key).map_err(|_| StoreError::Damaged("public key"))?,
+            not_before_s: from_sql(not_before),
+            not_after_s: from_sql(not_after),
+        }))
+    }
+
+    /// Whether this device may serve this initiator.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn serves(&self, device: &DeviceId, initiator: &InitiatorId) -> Result<bool, StoreError> {
+        Ok(self
+            .tx
+            .prepare_cached("SELECT 1 FROM device_initiators WHERE device = ?1 AND initiator = ?2")?
+            .exists([device.as_str(), initiator.as_str()])?)
+    }
+
+    /// Refuses a device from now on; false where there is none of this name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn revoke_device(&self, id: &DeviceId) -> Result<bool, StoreError> {
+        Ok(self.tx.execute("UPDATE devices SET state = 1 WHERE device = ?1", [id.as_str()])? == 1)
+    }
+
+    /// What the device's last state message said; `None` for an unknown device.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn seen(&self, id: &DeviceId) -> Result<Option<Seen>, StoreError> {
+        let row = self.tx.query_row(
+            "SELECT boot, connects, online FROM devices WHERE device = ?1",
+            [id.as_str()],
+            |row| Ok(Seen { boot: row.get(0)?, connects: from_sql(row.get(1)?), online: row.get(2)? }),
+        );
+        Ok(row.optional()?)
+    }
+
+    /// Keeps what a state message said.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_seen(&self, id: &DeviceId, seen: &Seen) -> Result<(), StoreError> {
+        self.tx.execute(
+            "UPDATE devices SET boot = ?2, connects = ?3, online = ?4 WHERE device = ?1",
+            params![id.as_str(), seen.boot, to_sql(seen.connects), seen.online],
+        )?;
+        Ok(())
+    }
+
+    /// Every device: id, state, whether it is connected, last second of its newest certificate, initiators.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn devices(&self) -> Result<Vec<(String, DeviceState, bool, u64, String)>, StoreError> {
+        let mut statement = self.tx.prepare(
+            "SELECT d.device, d.state, d.online,
+                    COALESCE((SELECT max(not_after_s) FROM certificates c WHERE c.device = d.device), 0),
+                    COALESCE((SELECT group_concat(initiator, ' ') FROM device_initiators i WHERE i.device = d.device), '')
+             FROM devices d ORDER BY d.device",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let state = if row.get::<_, i64>(1)? == 0 { DeviceState::Active } else { DeviceState::Revoked };
+            Ok((row.get(0)?, state, row.get(2)?, from_sql(row.get(3)?), row.get(4)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,21 @@
+//! The matcher's memory: devices, references, challenges, failures, ledger, the devices' audit records.
+//!
+//! All of it is one SQLite file ([`sqlite`]). [`Store::begin`] opens a transaction; everything happens within one and
+//! counts only after [`Work::commit`], so that an attempt is either decided with all its traces or not at all.
+//! References are encrypted under a key of their own each ([`vault`]), which is destroyed with them.
+
+mod audit;
+mod challenges;
+mod devices;
+mod failures;
+mod references;
+mod sqlite;
+mod vault;
+
+pub use audit::{AuditKept, Shown};
+pub use challenges::{Closing, Issued, NewChallenge};
+pub use devices::{Device, DeviceState, Seen};
+pub use failures::Failure;
+pub use references::{Destroyed, Subject, SubjectTag};
+pub use sqlite::{Store, StoreError, Work};
+pub use vault::{VaultError, make_store_key};

@@ -1,0 +1,103 @@
+-- Times are Unix milliseconds unless the name says _s. Blobs named *_hash, tag, thumbprint are 32 bytes.
+
+CREATE TABLE devices (
+    device    TEXT PRIMARY KEY,
+    state     INTEGER NOT NULL,            -- 0 active, 1 revoked
+    boot      BLOB,                        -- of the last state message
+    connects  INTEGER NOT NULL DEFAULT 0,
+    online    INTEGER NOT NULL DEFAULT 0,
+    added_ms  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE certificates (                -- of all times: old audit records are verified against theirs
+    thumbprint   BLOB PRIMARY KEY,
+    device       TEXT NOT NULL REFERENCES devices,
+    public_key   BLOB NOT NULL,            -- SEC1
+    not_before_s INTEGER NOT NULL,
+    not_after_s  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE device_initiators (
+    device    TEXT NOT NULL REFERENCES devices,
+    initiator TEXT NOT NULL,
+    PRIMARY KEY (device, initiator)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE subjects (
+    tag        BLOB PRIMARY KEY,           -- HMAC of the IIN under a key derived from the store's
+    ledger_key BLOB NOT NULL,              -- wrapped; names the person in the ledger
+    made_ms    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE portraits (
+    subject    BLOB NOT NULL REFERENCES subjects,
+    source     INTEGER NOT NULL,           -- 0 document, 1 live
+    version    INTEGER NOT NULL,
+    row_key    BLOB NOT NULL,              -- wrapped under the store's key
+    body       BLOB NOT NULL,              -- template and picture under row_key
+    model      BLOB NOT NULL,
+    made_ms    INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (subject, source)
+) STRICT;
+
+CREATE TABLE withdrawals (                 -- consents given before this moment no longer count
+    tag   BLOB PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE challenges (
+    attempt            BLOB PRIMARY KEY,
+    device             TEXT NOT NULL REFERENCES devices,
+    request            BLOB NOT NULL,
+    request_hash       BLOB NOT NULL,
+    initiator          TEXT NOT NULL,
+    reference          TEXT NOT NULL,
+    subject            BLOB NOT NULL,      -- tag
+    person             BLOB NOT NULL,      -- name in the ledger
+    stage              INTEGER NOT NULL,
+    nonce              BLOB NOT NULL,
+    consent_given_s    INTEGER NOT NULL,
+    consent_expires_s  INTEGER NOT NULL,
+    made_ms            INTEGER NOT NULL,
+    expires_ms         INTEGER NOT NULL,
+    bytes              BLOB NOT NULL,      -- the signed challenge, for repeats
+    state              INTEGER NOT NULL,   -- 0 open, 1 spent, 2 abandoned
+    body_hash          BLOB,               -- of the attempt that spent it
+    outcome            INTEGER,
+    verdict            BLOB,               -- the signed verdict, for repeats
+    shown              INTEGER,            -- outcome that the kiosk's audit record tells
+    UNIQUE (device, request_hash)
+) STRICT;
+CREATE INDEX challenges_open ON challenges (expires_ms) WHERE state = 0;
+
+CREATE TABLE failures (
+    scope  INTEGER NOT NULL,               -- 0 person, 1 device
+    who    BLOB NOT NULL,
+    kind   INTEGER NOT NULL,               -- 0 failed, 1 unclear, 2 abandoned
+    at_ms  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX failures_who ON failures (scope, who, at_ms);
+
+CREATE TABLE ledger (
+    number   INTEGER PRIMARY KEY,
+    previous BLOB NOT NULL,
+    hash     BLOB NOT NULL,
+    entry    TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER ledger_stays BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_keeps BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+CREATE TABLE audit (
+    device      TEXT NOT NULL REFERENCES devices,
+    number      INTEGER NOT NULL,
+    hash        BLOB NOT NULL,
+    previous    BLOB NOT NULL,
+    signed      BLOB NOT NULL,
+    received_ms INTEGER NOT NULL,
+    fork        INTEGER NOT NULL,          -- 0 the chain, 1 another record of the same number
+    PRIMARY KEY (device, number, hash)
+) STRICT;
+CREATE UNIQUE INDEX audit_chain ON audit (device, number) WHERE fork = 0;
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
+CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;

@@ -1,0 +1,138 @@
+//! The database file: how it is opened, its tables, and its transactions.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::vault::{Vault, VaultError};
+use crate::files;
+
+/// Tables of version 1.
+const SCHEMA: &str = include_str!("schema.sql");
+/// Version of the tables, kept in the file's `user_version`.
+const VERSION: i64 = 1;
+/// How long one program waits for another's transaction.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The open database.
+pub struct Store {
+    connection: Connection,
+    vault: Vault,
+}
+
+/// One transaction: undone unless committed.
+pub struct Work<'a> {
+    pub(super) tx: Transaction<'a>,
+    pub(super) vault: &'a Vault,
+}
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened.
+    #[error("cannot open the database {path}")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        cause: rusqlite::Error,
+    },
+    /// Made by another version.
+    #[error("database {path} has version {found}, this program reads version {VERSION}")]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// Reading or writing failed.
+    #[error("the database refused")]
+    Sql(#[from] rusqlite::Error),
+    /// Keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A row that this program cannot have written.
+    #[error("the database holds a {0} that cannot be read")]
+    Damaged(&'static str),
+}
+
+impl Store {
+    /// Opens the database, making it when it is absent, with the key that decrypts it.
+    ///
+    /// # Errors
+    /// When file or key cannot be used, or the file is of another version.
+    pub fn open(path: &Path, key: &Path) -> Result<Self, StoreError> {
+        let vault = Vault::open(key)?;
+        let failed = |cause| StoreError::Open { path: path.to_owned(), cause };
+        if !path.exists() {
+            // Made by ourselves first, so that nobody else may read it for a moment.
+            files::write_secret(path, "").map_err(VaultError::File)?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")
+            .map_err(failed)?;
+        let mut store = Self { connection, vault };
+        store.prepare(path)?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self, path: &Path) -> Result<(), StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
+            0 => {
+                tx.execute_batch(SCHEMA)?;
+                tx.pragma_update(None, "user_version", VERSION)?;
+            }
+            VERSION => {}
+            found => return Err(StoreError::Version { path: path.to_owned(), found }),
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Opens a transaction; the only one at a time, among all programs that use the file.
+    ///
+    /// # Errors
+    /// When another one stays open for longer than 10 seconds.
+    pub fn begin(&mut self) -> Result<Work<'_>, StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Work { tx, vault: &self.vault })
+    }
+
+    /// Moves what was written into the main file and empties the log: after a destruction, no copy stays behind.
+    ///
+    /// # Errors
+    /// When SQLite refuses. While another program reads, the log is emptied later.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    pub(crate) fn tx(&self) -> &Transaction<'_> {
+        &self.tx
+    }
+
+    /// Makes it count.
+    ///
+    /// # Errors
+    /// When it could not be written: then nothing of it was.
+    pub fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit()?)
+    }
+}
+
+/// Milliseconds as SQLite keeps them.
+pub(super) fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// And back; this program never writes a negative one.
+pub(super) fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
