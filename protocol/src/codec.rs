@@ -223,12 +223,19 @@ fn read<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T,
         message,
         cause: cause.to_string(),
     })?;
-    let refuse = |Refused { path, fault }| DecodeError::Field {
-        message,
-        field: path,
-        fault,
+    let refuse = |Refused { path, fault }| {
+        let field = if path.is_empty() {
+            "message".to_owned()
+        } else {
+            path
+        };
+        DecodeError::Field {
+            message,
+            field,
+            fault,
+        }
     };
-    let mut fields = Fields::of(item).map_err(|refused| refuse(refused.within("message")))?;
+    let mut fields = Fields::of(item).map_err(refuse)?;
     match fields.take(0) {
         Some(Item::Integer(found)) if found == VERSION.into() => {}
         Some(Item::Integer(found)) => return Err(DecodeError::Version { message, found }),

@@ -328,7 +328,7 @@ mod tests {
         assert!(refusal(&another_algorithm).contains("not ES256"));
         let critical = bent(|m| {
             m.protected.original_data = None;
-            m.protected.header.content_type = Some(coset::ContentType::Text("x".to_owned()));
+            m.protected.header.content_type = Some(coset::ContentType::Text("a/b".to_owned()));
         });
         assert!(refusal(&critical).contains("not ES256 with a kid"));
         assert!(

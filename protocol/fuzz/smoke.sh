@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for a while: smoke.sh [SECONDS PER TARGET, default 5]. The golden vectors are the seeds.
+# A finding fails the run and lies in artifacts/; replay it with the target's binary and the file as argument.
+set -euo pipefail
+cd "$(dirname "$0")"
+seconds=${1:-5}
+./build.sh
+host=$(rustc -vV | sed -n 's/^host: //p')
+target=${DIDAR_FUZZ_TARGET:-target}
+mkdir -p artifacts
+for source in targets/*.rs; do
+  name=$(basename "$source" .rs)
+  corpus="$target/corpus/$name"
+  mkdir -p "$corpus"
+  cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"
+  log="$target/$name.log"
+  if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=98305 \
+      -artifact_prefix=artifacts/ "$corpus" >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "fuzz target $name found something: see protocol/fuzz/artifacts" >&2
+    exit 1
+  fi
+  runs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$log")
+  edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+  # Coverage that stays near zero means that the counters were not compiled in, and the fuzzer is blind.
+  if [ "${edges:-0}" -lt 100 ]; then
+    echo "fuzz target $name sees ${edges:-0} edges only: built without coverage?" >&2
+    exit 1
+  fi
+  echo "$name: $runs runs, $edges edges, nothing found"
+done
