@@ -6,6 +6,9 @@
 
 pub mod cable;
 pub mod kiosk_app;
+pub mod people;
 pub mod process;
 pub mod scene;
 pub mod site;
+pub mod stage;
+pub mod story;

@@ -1,0 +1,179 @@
+//! A centre and its kiosks on this machine, as real processes: the shipped programs, a real broker, real certificates.
+//!
+//! Here: what an installer does by hand, step by step. Not here: what stands before a kiosk's camera ([`crate::scene`]).
+//! Start reading at [`Site::open`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use didar_protocol::id::Iin;
+
+use crate::process::{self, Process};
+
+/// A centre with its broker, serving.
+pub struct Site {
+    folder: PathBuf,
+    programs: Programs,
+    broker: SocketAddr,
+    matcher: Process,
+}
+
+/// A kiosk's files: identity, configuration, sockets. The agent is started apart.
+pub struct KioskSite {
+    /// The agent's configuration.
+    pub config: PathBuf,
+    /// The socket of the local API.
+    pub api: PathBuf,
+    /// The socket of the simulated devices.
+    pub bridge: PathBuf,
+    folder: PathBuf,
+    agent: PathBuf,
+    id: String,
+}
+
+/// An agent at work, and how long it took to get ready.
+pub struct RunningAgent {
+    /// The process.
+    pub process: Process,
+    /// From the start to `ready`, milliseconds, as the agent says it.
+    pub ready_ms: u64,
+}
+
+struct Programs {
+    agent: PathBuf,
+    matcher: PathBuf,
+}
+
+/// The initiator that the kiosks of a test site serve.
+pub const INITIATOR: &str = "egov-demo";
+/// How long a program may take to get ready on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+
+impl Site {
+    /// Makes a site in `folder` (which is emptied) with the models of `manifest` and serves it.
+    pub fn open(folder: &Path, manifest: &Path) -> Result<Self> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let programs = Programs { agent: process::sibling("didar-agent")?, matcher: process::sibling("didar-matcher")? };
+        let centre = folder.join("centre");
+        let arguments =
+            ["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?].map(str::to_owned);
+        let matcher = Process::start("didar-matcher", &programs.matcher, &arguments, &folder.join("matcher.log"))?;
+        let line = matcher
+            .wait_for_line(READY, |line| line.starts_with("ready mqtts://"))
+            .with_context(|| format!("see {}", folder.join("matcher.log").display()))?;
+        let port = line.rsplit(':').next().and_then(|port| port.trim().parse::<u16>().ok());
+        let Some(port) = port else { bail!("the matcher said {line:?}: no port") };
+        Ok(Self { folder: folder.to_path_buf(), programs, broker: (Ipv4Addr::LOCALHOST, port).into(), matcher })
+    }
+
+    /// Where the broker listens.
+    pub fn broker(&self) -> SocketAddr {
+        self.broker
+    }
+
+    /// The centre's folder.
+    pub fn centre(&self) -> PathBuf {
+        self.folder.join("centre")
+    }
+
+    /// Runs `didar-matcher` with `arguments`; its output, or an error with what it said.
+    pub fn matcher(&self, arguments: &[&str]) -> Result<String> {
+        process::run(&self.programs.matcher, arguments)
+    }
+
+    /// Enrols a person from an identity document's picture.
+    pub fn enrol(&self, iin: &Iin, picture: &Path) -> Result<String> {
+        self.matcher(&["enrol", "--dir", path(&self.centre())?, "--iin", iin.as_str(), "--picture", path(picture)?])
+    }
+
+    /// Starts the operator's view, a JSON line per event.
+    pub fn watch(&self) -> Result<Process> {
+        let centre = self.centre();
+        let arguments = ["watch", "--dir", path(&centre)?, "--json"];
+        Process::start("didar-matcher watch", &self.programs.matcher, &arguments, &self.folder.join("watch.log"))
+    }
+
+    /// Installs a kiosk as an installer does: key and request on the device, certificate from the centre, registration.
+    /// `broker_port` is what the kiosk connects to on loopback; `days` how long its certificate lives.
+    pub fn kiosk(&self, id: &str, manifest: &Path, sockets: &Path, broker_port: u16, days: u32) -> Result<KioskSite> {
+        let folder = self.folder.join(id);
+        let site = folder.join("site");
+        process::run(&self.programs.agent, &["enrol-request", "--device", id, "--site", path(&site)?])?;
+        let (csr, pem) = (site.join("device.csr"), site.join("device.pem"));
+        let centre = self.centre();
+        let (centre, days) = (path(&centre)?.to_owned(), days.to_string());
+        self.matcher(&[
+            "ca", "sign-device", path(&csr)?, "--device", id, "--out", path(&pem)?, "--days", &days, "--dir", &centre,
+        ])?;
+        std::fs::copy(self.centre().join("ca/ca.pem"), site.join("ca.pem")).context("copying the site's CA")?;
+        self.matcher(&["device", "add", "--certificate", path(&pem)?, "--initiator", INITIATOR, "--dir", &centre])?;
+        let kiosk = KioskSite {
+            config: folder.join("agent.toml"),
+            api: sockets.join(format!("{id}.api")),
+            bridge: sockets.join(format!("{id}.bridge")),
+            folder,
+            agent: self.programs.agent.clone(),
+            id: id.to_owned(),
+        };
+        kiosk.configure(manifest, broker_port)?;
+        Ok(kiosk)
+    }
+
+    /// Ends the centre and its broker.
+    pub fn close(mut self) -> Result<()> {
+        let status = self.matcher.stop()?;
+        if !status.success() {
+            bail!("didar-matcher ended with {status}; see {}", self.folder.join("matcher.log").display());
+        }
+        Ok(())
+    }
+}
+
+impl KioskSite {
+    /// The shipped configuration with this kiosk's places in it.
+    fn configure(&self, manifest: &Path, broker_port: u16) -> Result<()> {
+        let mut agent: toml::Table = include_str!("../../firmware-config/agent.toml").parse()?;
+        let mut board: toml::Table = include_str!("../../firmware-config/boards/bridge.toml").parse()?;
+        agent["device"] = self.id.clone().into();
+        agent["models"] = path(manifest)?.into();
+        agent["broker"]["port"] = i64::from(broker_port).into();
+        agent["local_api"]["socket"] = path(&self.api)?.into();
+        agent["screen"]["language"] = "en".into();
+        agent["limits_ms"]["show"] = 1200.into();
+        board["devices"]["socket"] = path(&self.bridge)?.into();
+        let boards = self.folder.join("boards");
+        std::fs::create_dir_all(&boards)?;
+        std::fs::write(boards.join("bridge.toml"), toml::to_string(&board)?)?;
+        std::fs::write(&self.config, toml::to_string(&agent)?).context("writing the agent's configuration")
+    }
+
+    /// Runs `didar-agent check`; its output, or an error with what it said.
+    pub fn check(&self) -> Result<String> {
+        process::run(&self.agent, &["check", "--config", path(&self.config)?])
+    }
+
+    /// Starts the agent and waits until it is ready.
+    pub fn start(&self) -> Result<RunningAgent> {
+        let log = self.folder.join("agent.log");
+        let process = Process::start("didar-agent", &self.agent, &["run", "--config", path(&self.config)?], &log)?;
+        let line = process
+            .wait_for_line(READY, |line| line.starts_with("ready"))
+            .with_context(|| format!("see {}", log.display()))?;
+        let ready_ms = line.split_whitespace().find_map(|word| word.parse().ok());
+        Ok(RunningAgent { process, ready_ms: ready_ms.with_context(|| format!("no time in {line:?}"))? })
+    }
+
+    /// Every file that the agent wrote or was given.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no UTF-8 path", path.display()))
+}
