@@ -222,8 +222,11 @@ impl CertificateFacts {
 
 /// Reads every certificate of a PEM file, at least one; `cure` ends the error about a file that cannot be read.
 pub(crate) fn read_certificates(file: &Path, cure: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let text = read_bounded(file)
-        .map_err(|cause| IdentityError::Read { file: file.to_owned(), cause, cure: cure.to_owned() })?;
+    let text = read_bounded(file).map_err(|cause| IdentityError::Read {
+        file: file.to_owned(),
+        cause,
+        cure: cure.to_owned(),
+    })?;
     let malformed = |why: String| IdentityError::CertificateFormat { file: file.to_owned(), why };
     let chain = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()

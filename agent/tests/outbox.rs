@@ -301,7 +301,8 @@ fn a_damaged_standing_beside_the_store_is_mended_from_it() {
 fn a_second_agent_and_a_wrong_place_are_named_errors() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let first = device.open(folder.path());
-    let open = |folder: &Path| SledOutbox::open(folder, Device::id(), device.signer.clone(), 9).err().unwrap().to_string();
+    let open =
+        |folder: &Path| SledOutbox::open(folder, Device::id(), device.signer.clone(), 9).err().unwrap().to_string();
     let text = open(folder.path());
     assert!(text.contains("in use by another didar-agent"), "{text}");
     drop(first);

@@ -17,9 +17,7 @@ use didar_agent::uplink::fault::LinkFault;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
 use didar_protocol::id::{AttemptId, DeviceId, Env, RequestId};
-use didar_protocol::message::{
-    Challenge, Kind, MatcherKeys, Message, Receipt, Stage, State, Verdict, VerdictOutcome,
-};
+use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, Stage, State, Verdict, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Entropy, SealKey, SealKeyPair, Signed, SoftwareSigner, sign_with_certificate};
 use rumqttc::v5::mqttbytes::QoS;
@@ -67,7 +65,11 @@ impl Site {
     }
 
     fn kiosk(&self) -> Kiosk {
-        self.kiosk_with(&self.authority.device(ID, Validity::Now).unwrap(), &self.authority.pem, Arc::new(SystemClock::new(0)))
+        self.kiosk_with(
+            &self.authority.device(ID, Validity::Now).unwrap(),
+            &self.authority.pem,
+            Arc::new(SystemClock::new(0)),
+        )
     }
 
     fn kiosk_with(&self, device: &Issued, ca: &str, clock: Arc<dyn Clock>) -> Kiosk {
@@ -88,15 +90,16 @@ impl Site {
             boot: [1; 16],
             models: Vec::new(),
         };
-        let uplink =
-            MqttUplink::start(settings, identity, trust, outbox.memory(), clock.clone(), events).unwrap();
+        let uplink = MqttUplink::start(settings, identity, trust, outbox.memory(), clock.clone(), events).unwrap();
         Kiosk { uplink, events: heard, outbox, clock, signer }
     }
 
     /// The fault that a kiosk with this certificate and this `ca.pem` reports.
     async fn fault(&self, device: &Issued, ca: &str) -> LinkFault {
         let kiosk = self.kiosk_with(device, ca, Arc::new(SystemClock::new(0)));
-        kiosk.first_fault().await
+        let fault = kiosk.first_fault().await;
+        kiosk.uplink.stop().await;
+        fault
     }
 }
 
@@ -362,9 +365,10 @@ async fn noise_and_foreign_messages_change_nothing() {
 
     let other = Authority::new("another site").unwrap().matcher("matcher-1").unwrap();
     let no_matcher = site.authority.device(ID, Validity::Now).unwrap();
-    let expired =
-        site.authority.client("matcher-1", "urn:didar:matcher:matcher-1", Validity::Expired).unwrap();
-    for topic in ["device/kiosk-7/down/challenge", "device/kiosk-7/down/verdict", "device/kiosk-7/down/receipt", "matcher/keys"] {
+    let expired = site.authority.client("matcher-1", "urn:didar:matcher:matcher-1", Validity::Expired).unwrap();
+    for topic in
+        ["device/kiosk-7/down/challenge", "device/kiosk-7/down/verdict", "device/kiosk-7/down/receipt", "matcher/keys"]
+    {
         for noise in [vec![], vec![0xff; 9000], b"\xd2\x84".to_vec(), b"hello".to_vec()] {
             matcher.publish(topic, noise).await;
         }

@@ -122,12 +122,7 @@ fn read_all(store: &sled::Db) -> sled::Result<Good> {
 }
 
 /// Takes over a store that reads well; counts what is missing all the same, as whole pages may be gone.
-fn settle(
-    folder: &Path,
-    store: sled::Db,
-    good: Good,
-    beside: Option<Standing>,
-) -> Result<Found, StoreError> {
+fn settle(folder: &Path, store: sled::Db, good: Good, beside: Option<Standing>) -> Result<Found, StoreError> {
     let in_store = good.standing;
     let (standing, lost) = account(&good, beside);
     let recovery = (lost > 0).then(|| Recovery {

@@ -46,7 +46,7 @@ pub enum ArrivalError {
     Topic,
     /// Not a signed message, or not signed by the certificate that it brings.
     #[error("{0}: {1}")]
-    Signed(Kind, SealError),
+    Signed(Kind, Box<SealError>),
     /// No certificate came along.
     #[error("{0}: the signer's certificate is missing")]
     NoCertificate(Kind),
@@ -86,11 +86,7 @@ impl Inbox {
     /// # Errors
     /// When it is not a message of a matcher that `trust` certifies, to this device, on the topic of its kind.
     pub fn read(&self, topic: &[u8], bytes: &[u8], trust: &TrustAnchor) -> Result<Arrival, ArrivalError> {
-        let (_, kind) = *self
-            .topics
-            .iter()
-            .find(|(ours, _)| ours.as_bytes() == topic)
-            .ok_or(ArrivalError::Topic)?;
+        let (_, kind) = *self.topics.iter().find(|(ours, _)| ours.as_bytes() == topic).ok_or(ArrivalError::Topic)?;
         let payload = verified(kind, bytes, trust)?;
         let arrival = match kind {
             Kind::Challenge => Arrival::Challenge(decode(&payload)?),
@@ -120,7 +116,7 @@ pub fn kept_keys(signed: &[u8], trust: &TrustAnchor) -> Result<Box<MatcherKeys>,
 }
 
 fn verified(kind: Kind, bytes: &[u8], trust: &TrustAnchor) -> Result<Vec<u8>, ArrivalError> {
-    let unsigned = |cause| ArrivalError::Signed(kind, cause);
+    let unsigned = |cause| ArrivalError::Signed(kind, Box::new(cause));
     let signed = Signed::parse(kind, bytes).map_err(unsigned)?;
     let certificate = signed.certificate().ok_or(ArrivalError::NoCertificate(kind))?;
     let key = trust.matcher_key(certificate).map_err(|cause| ArrivalError::Trust(kind, cause))?;

@@ -187,9 +187,9 @@ fn io_error(error: &ConnectionError) -> Option<&io::Error> {
     match error {
         ConnectionError::Io(cause)
         | ConnectionError::Tls(TlsError::Io(cause))
-        | ConnectionError::MqttState(
-            StateError::Io(cause) | StateError::Deserialization(PacketError::Io(cause)),
-        ) => Some(cause),
+        | ConnectionError::MqttState(StateError::Io(cause) | StateError::Deserialization(PacketError::Io(cause))) => {
+            Some(cause)
+        }
         _ => None,
     }
 }

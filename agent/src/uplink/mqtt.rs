@@ -14,9 +14,7 @@ use didar_protocol::id::{Env, RequestId};
 use didar_protocol::message::{ModelRef, State};
 use didar_protocol::topic::{Lane, Topic};
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    Filter, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode,
-};
+use rumqttc::v5::mqttbytes::v5::{Filter, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event as ClientEvent, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use rustls_pki_types::ServerName;
@@ -116,6 +114,7 @@ impl MqttUplink {
             address: format!("{}:{}", settings.host, settings.port),
             said,
             refused: 0,
+            count: Count::Spent,
             settings,
             identity,
             trust,
@@ -179,6 +178,16 @@ struct Driver {
     said: watch::Sender<Option<LinkFault>>,
     /// Messages ignored because they did not verify.
     refused: u64,
+    count: Count,
+}
+
+/// Whether the stored count of connections belongs to one that the broker has accepted. Tries that fail share one
+/// count, and so one write; no two accepted connections ever do, not even across a power cut: that would look like two
+/// machines with one identity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Fresh,
+    Spent,
 }
 
 /// One connection.
@@ -191,7 +200,7 @@ struct Link {
 }
 
 enum Report {
-    Packet(Packet),
+    Packet(Box<Packet>),
     Broken(rumqttc::v5::ConnectionError),
     Stuck,
 }
@@ -251,7 +260,7 @@ impl Driver {
     async fn step(&mut self, happened: Happened) -> Result<(), LoopGone> {
         let before = self.session.ignored();
         let acts = self.session.step(self.clock.now(), happened, random());
-        self.count(before);
+        self.note_ignored(before);
         for act in acts {
             self.act(act).await?;
         }
@@ -260,13 +269,13 @@ impl Driver {
 
     async fn act(&mut self, act: Act) -> Result<(), LoopGone> {
         match act {
-            Act::Connect(health) => self.link = self.connect(&health),
+            Act::Connect(health) => {
+                self.count_connection();
+                self.link = self.connect(&health);
+            }
             Act::Drop => self.link = None,
             Act::Subscribe => {
-                // The will that this connection carries has this count already.
-                if let Err(why) = self.memory.connected() {
-                    tracing::error!("connection not counted: {why}");
-                }
+                self.count = Count::Spent;
                 let filters = self.inbox.filters().map(|topic| Filter::new(topic, QoS::AtLeastOnce)).collect();
                 self.outbound(Outbound::Subscribe(filters));
             }
@@ -302,14 +311,16 @@ impl Driver {
     fn judge(&mut self, report: Option<Report>) -> Option<Happened> {
         let stage = self.link.as_ref().map_or(Stage::Opening, |link| link.stage);
         let fault = match report {
-            Some(Report::Packet(packet)) => match packet {
+            Some(Report::Packet(packet)) => match *packet {
                 Packet::ConnAck(_) => {
                     if let Some(link) = &mut self.link {
                         link.stage = Stage::Open;
                     }
                     return Some(Happened::Accepted);
                 }
-                Packet::SubAck(ack) if ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))) => {
+                Packet::SubAck(ack)
+                    if ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))) =>
+                {
                     return Some(Happened::Subscribed);
                 }
                 Packet::SubAck(_) => LinkFault::Subscriptions { address: self.address.clone() },
@@ -355,6 +366,16 @@ impl Driver {
         }
     }
 
+    fn count_connection(&mut self) {
+        if self.count == Count::Fresh {
+            return;
+        }
+        match self.memory.connected() {
+            Ok(_) => self.count = Count::Fresh,
+            Err(why) => tracing::error!("connection not counted: {why}"),
+        }
+    }
+
     fn say_up(&self) {
         let mended = self.said.send_if_modified(|fault| fault.take().is_some());
         if mended {
@@ -362,7 +383,7 @@ impl Driver {
         }
     }
 
-    fn count(&self, before: Ignored) {
+    fn note_ignored(&self, before: Ignored) {
         let now = self.session.ignored();
         if now != before {
             tracing::debug!(stale = now.stale, crowded_out = now.crowded_out, "messages ignored so far");
@@ -394,7 +415,7 @@ impl Driver {
         let mut options = MqttOptions::new(self.identity.device().as_str(), host, *port);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
-        let will = match self.state(health, Online::Will)? {
+        let will = match self.state(health, Online::No)? {
             Outbound::Publish { topic, bytes, .. } => LastWill::new(topic, bytes, QoS::AtLeastOnce, true, None),
             Outbound::Subscribe(_) => return None,
         };
@@ -414,15 +435,14 @@ impl Driver {
         Some(Link { client, reports, reader, outbound: VecDeque::new(), stage: Stage::Opening })
     }
 
-    /// The retained state; the will is signed before its connection is counted, so it carries the next count.
+    /// The retained state, for now or as the connection's will.
     fn state(&self, health: &Health, online: Online) -> Option<Outbound> {
-        let counted = self.memory.connects();
         let state = State {
             device: self.identity.device().clone(),
             online: matches!(online, Online::Yes),
             version: self.settings.version.clone(),
             boot: self.settings.boot,
-            connects: if matches!(online, Online::Will) { counted + 1 } else { counted },
+            connects: self.memory.connects(),
             audit_next: health.audit_next,
             audit_head: health.audit_head,
             models: self.settings.models.clone(),
@@ -485,10 +505,8 @@ impl Drop for Link {
 enum Online {
     /// Now.
     Yes,
-    /// The device goes away by itself.
+    /// From the end of this connection on: told by the device when it goes, else by the broker as its will.
     No,
-    /// For the broker to tell when the connection breaks.
-    Will,
 }
 
 /// The agent's loop does not listen any more.
@@ -498,7 +516,7 @@ struct LoopGone;
 async fn read_all(mut client: EventLoop, reports: mpsc::Sender<Report>) {
     loop {
         let report = match timeout(STUCK_MAX, client.poll()).await {
-            Ok(Ok(ClientEvent::Incoming(packet))) => Report::Packet(packet),
+            Ok(Ok(ClientEvent::Incoming(packet))) => Report::Packet(Box::new(packet)),
             Ok(Ok(ClientEvent::Outgoing(_))) => continue,
             Ok(Err(error)) => Report::Broken(error),
             Err(_) => Report::Stuck,

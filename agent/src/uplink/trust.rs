@@ -129,7 +129,9 @@ impl TrustAnchor {
             let all = self.algorithms.all;
             match end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None) {
                 Ok(_) => return Ok(()),
-                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.told.load(Ordering::Relaxed) => time = not_before,
+                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.told.load(Ordering::Relaxed) => {
+                    time = not_before
+                }
                 Err(why) => return Err(why),
             }
         }

@@ -108,7 +108,10 @@ impl Broker {
             fs::write(folder.join(file), text)?;
         }
         fs::write(folder.join("clients.pem"), clients)?;
-        fs::write(folder.join("acl"), "pattern readwrite didar/1/test/device/%u/#\npattern read didar/1/test/matcher/keys\nuser matcher-1\ntopic readwrite didar/1/test/#\n")?;
+        fs::write(
+            folder.join("acl"),
+            "pattern readwrite didar/1/test/device/%u/#\npattern read didar/1/test/matcher/keys\nuser matcher-1\ntopic readwrite didar/1/test/#\n",
+        )?;
         let at = folder.display();
         let user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
         let config = format!(
