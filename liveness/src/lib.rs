@@ -8,7 +8,7 @@
 //! same transcript again with the same code, and both get the same bytes of evidence on every processor: only `+ - *
 //! /`, square root and the soft functions of `libm` are used, always in the same order.
 //!
-//! **Start** with [`judge()`]; the reasons behind the figures are in docs/liveness.md.
+//! **Start** with [`judge()`]; policy.toml says where each threshold came from.
 
 pub mod decode;
 mod evidence;

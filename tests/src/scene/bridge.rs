@@ -1,0 +1,328 @@
+//! The bridge: the simulated kiosk over a Unix socket, in real time. The agent connects as it would open a camera.
+//!
+//! Towards the agent: frames, stamped with the start of exposure (CLOCK_MONOTONIC), while it asks for them. From the agent: lamp orders, which
+//! the light follows after the lamps' delay, and pictures of the kiosk's screen.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use didar_protocol::light_code::Light;
+use image::RgbImage;
+
+use super::camera::{HEIGHT, PixelOrder, Recipe, WIDTH};
+use super::kiosk::Kiosk;
+use super::lamps::LampLog;
+use super::presentation::{Presentation, RecordedVideo};
+use super::subject::Subject;
+
+/// A kiosk that serves its frames until it is dropped.
+pub struct Bridge {
+    stage: Arc<Stage>,
+    socket: PathBuf,
+    server: Option<JoinHandle<()>>,
+    viewer: Option<JoinHandle<()>>,
+}
+
+/// A picture of the kiosk's screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Pixels a row.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+    /// RGB565, row by row.
+    pub pixels: Vec<u16>,
+}
+
+/// Why the bridge cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The socket cannot be bound.
+    #[error("cannot listen on {path}; is its folder there, and the path shorter than 108 bytes?")]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// What the threads share.
+struct Stage {
+    kiosk: Mutex<Kiosk>,
+    order: PixelOrder,
+    lamps: Mutex<LampLog>,
+    pulled: AtomicBool,
+    capturing: AtomicBool,
+    gone: AtomicBool,
+    stopping: AtomicBool,
+    last: Mutex<Option<Recipe>>,
+    screen: Mutex<Option<Screen>>,
+}
+
+/// Pictures of the screen that may wait for whoever looks at them; more are dropped.
+const SCREENS_WAITING: usize = 32;
+
+/// Longest side of a screen that is taken.
+const SCREEN_MAX: u16 = 2048;
+
+impl Screen {
+    /// The picture in eight bits a colour.
+    pub fn to_rgb(&self) -> RgbImage {
+        let wide = |value: u16, bits: u32| (u32::from(value) * 255 / ((1 << bits) - 1)) as u8;
+        RgbImage::from_fn(u32::from(self.width), u32::from(self.height), |x, y| {
+            let pixel = self.pixels[(y * u32::from(self.width) + x) as usize];
+            image::Rgb([wide(pixel >> 11, 5), wide(pixel >> 5 & 63, 6), wide(pixel & 31, 5)])
+        })
+    }
+}
+
+impl Bridge {
+    /// Listens on `socket` and serves whoever connects, one agent at a time. `on_screen` gets every picture of the
+    /// kiosk's screen, on a thread of the bridge.
+    ///
+    /// # Errors
+    /// [`BridgeError::Listen`] where the socket cannot be bound.
+    pub fn open(
+        socket: &Path,
+        kiosk: Kiosk,
+        order: PixelOrder,
+        on_screen: impl FnMut(&Screen) + Send + 'static,
+    ) -> Result<Self, BridgeError> {
+        let failed = |cause| BridgeError::Listen { path: socket.to_owned(), cause };
+        // A socket left by an earlier run is in the way of ours.
+        if let Err(cause) = std::fs::remove_file(socket)
+            && cause.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed(cause));
+        }
+        let listener = UnixListener::bind(socket).map_err(failed)?;
+        let stage = Arc::new(Stage {
+            kiosk: Mutex::new(kiosk),
+            order,
+            lamps: Mutex::default(),
+            pulled: AtomicBool::new(false),
+            capturing: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            last: Mutex::new(None),
+            screen: Mutex::new(None),
+        });
+        let (shown, screens) = sync_channel(SCREENS_WAITING);
+        let viewer = std::thread::spawn(move || view(&screens, on_screen));
+        let served = stage.clone();
+        let server = std::thread::spawn(move || serve(&served, &listener, &shown));
+        Ok(Self { stage, socket: socket.to_owned(), server: Some(server), viewer: Some(viewer) })
+    }
+
+    /// Puts something else before the camera. What [`prepare`](Self::prepare) has not painted costs some frames.
+    pub fn present(&self, presentation: Presentation) {
+        hold(&self.stage.kiosk).present(presentation);
+    }
+
+    /// Paints what `presentation` needs ahead of time.
+    pub fn prepare(&self, presentation: &Presentation) {
+        hold(&self.stage.kiosk).prepare(presentation);
+    }
+
+    /// Another person steps before the camera.
+    pub fn step_up(&self, subject: Arc<Subject>) {
+        hold(&self.stage.kiosk).step_up(subject);
+    }
+
+    /// Nobody sends frames any more, as with a pulled cable.
+    pub fn pull_camera(&self) {
+        self.stage.pulled.store(true, Ordering::Relaxed);
+    }
+
+    /// Frames come again.
+    pub fn plug_camera(&self) {
+        self.stage.pulled.store(false, Ordering::Relaxed);
+    }
+
+    /// Begins to record what the camera sees.
+    pub fn start_recording(&self) {
+        hold(&self.stage.kiosk).start_recording();
+    }
+
+    /// Ends the recording: what [`Presentation::Recording`] plays back.
+    pub fn stop_recording(&self) -> RecordedVideo {
+        hold(&self.stage.kiosk).stop_recording()
+    }
+
+    /// What the camera saw last; `None` before the first frame.
+    pub fn snapshot(&self) -> Option<RgbImage> {
+        let recipe = (*hold(&self.stage.last))?;
+        let mut bytes = Vec::new();
+        hold(&self.stage.kiosk).render(&recipe, PixelOrder::Rgb, &mut bytes);
+        RgbImage::from_raw(WIDTH as u32, HEIGHT as u32, bytes)
+    }
+
+    /// What the kiosk's screen shows; `None` before the first picture.
+    pub fn screen(&self) -> Option<Screen> {
+        hold(&self.stage.screen).clone()
+    }
+
+    /// What the lamps show.
+    pub fn lamps(&self) -> Light {
+        hold(&self.stage.lamps).now()
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.stage.stopping.store(true, Ordering::Relaxed);
+        // Wakes the server if it waits for an agent; whether somebody is there to be woken does not matter.
+        let _ = UnixStream::connect(&self.socket);
+        for thread in [self.server.take(), self.viewer.take()].into_iter().flatten() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while holding it left nothing half done that matters to a simulation.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands the screen's pictures on, away from the thread that must not miss a lamp order.
+fn view(screens: &Receiver<Screen>, mut on_screen: impl FnMut(&Screen)) {
+    while let Ok(screen) = screens.recv() {
+        on_screen(&screen);
+    }
+}
+
+fn serve(stage: &Arc<Stage>, listener: &UnixListener, shown: &SyncSender<Screen>) {
+    while let Ok((agent, _)) = listener.accept() {
+        if stage.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(orders) = agent.try_clone() else { continue };
+        let (heard, shown) = (stage.clone(), shown.clone());
+        stage.gone.store(false, Ordering::Relaxed);
+        let listening = std::thread::spawn(move || {
+            listen(&heard, orders, &shown);
+            heard.gone.store(true, Ordering::Relaxed);
+        });
+        // An agent that goes away ends this; the next one may come.
+        let _ = send_frames(stage, &agent);
+        let _ = agent.shutdown(std::net::Shutdown::Both);
+        let _ = listening.join();
+        hold(&stage.lamps).switched(now_us(), Light::Off);
+        stage.capturing.store(false, Ordering::Relaxed);
+        if stage.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+fn send_frames(stage: &Stage, mut agent: &UnixStream) -> io::Result<()> {
+    // An agent that stopped reading must not hold the bridge for ever.
+    agent.set_write_timeout(Some(Duration::from_secs(2)))?;
+    let camera = hold(&stage.kiosk).camera();
+    let (frame_us, exposure_us) = (u64::from(camera.frame_us), u64::from(camera.exposure_us));
+    let mut start_us = now_us();
+    let mut sequence = 0u32;
+    let mut pixels = Vec::new();
+    loop {
+        wait_until(start_us + exposure_us + u64::from(camera.readout_us));
+        if stage.stopping.load(Ordering::Relaxed) || stage.gone.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if stage.capturing.load(Ordering::Relaxed) && !stage.pulled.load(Ordering::Relaxed) {
+            {
+                let mut kiosk = hold(&stage.kiosk);
+                let lamps = hold(&stage.lamps).clone();
+                let recipe = kiosk.expose(start_us, &lamps);
+                kiosk.render(&recipe, stage.order, &mut pixels);
+                *hold(&stage.last) = Some(recipe);
+            }
+            agent.write_all(&header(stage.order, pixels.len(), sequence, start_us * 1000))?;
+            agent.write_all(&pixels)?;
+        }
+        sequence = sequence.wrapping_add(1);
+        start_us += frame_us;
+        // Where we were held up, the camera dropped frames: it never sends old ones in a hurry.
+        while start_us + exposure_us + 2 * frame_us < now_us() {
+            start_us += frame_us;
+            sequence = sequence.wrapping_add(1);
+        }
+    }
+}
+
+fn header(order: PixelOrder, length: usize, sequence: u32, captured_ns: u64) -> Vec<u8> {
+    let mut header = b"DFR1".to_vec();
+    let numbers = [order.fourcc(), WIDTH as u32, HEIGHT as u32, length as u32, sequence];
+    numbers.iter().for_each(|number| header.extend(number.to_le_bytes()));
+    header.extend(captured_ns.to_le_bytes());
+    header
+}
+
+/// Takes the agent's orders until it goes away or says what is no order.
+fn listen(stage: &Stage, mut orders: UnixStream, shown: &SyncSender<Screen>) {
+    let delay_us = u64::from(hold(&stage.kiosk).camera().lamp_delay_us);
+    let mut kind = [0];
+    while orders.read_exact(&mut kind).is_ok() {
+        let taken = match &kind {
+            b"C" => take_capture(stage, &mut orders),
+            b"L" => take_light(stage, &mut orders, delay_us),
+            b"S" => take_screen(stage, &mut orders, shown),
+            other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is no order", other[0]))),
+        };
+        if taken.is_err() {
+            let _ = orders.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+    }
+}
+
+fn take_capture(stage: &Stage, orders: &mut UnixStream) -> io::Result<()> {
+    let mut on = [0];
+    orders.read_exact(&mut on)?;
+    stage.capturing.store(on[0] != 0, Ordering::Relaxed);
+    Ok(())
+}
+
+fn take_light(stage: &Stage, orders: &mut UnixStream, delay_us: u64) -> io::Result<()> {
+    let mut light = [0];
+    orders.read_exact(&mut light)?;
+    let light = Light::try_from(light[0])
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no light", light[0])))?;
+    hold(&stage.lamps).switched(now_us() + delay_us, light);
+    Ok(())
+}
+
+fn take_screen(stage: &Stage, orders: &mut UnixStream, shown: &SyncSender<Screen>) -> io::Result<()> {
+    let mut sides = [0; 4];
+    orders.read_exact(&mut sides)?;
+    let [width, height] = [0, 2].map(|at| u16::from_le_bytes([sides[at], sides[at + 1]]));
+    if width == 0 || height == 0 || width > SCREEN_MAX || height > SCREEN_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a screen of {width}x{height}")));
+    }
+    let mut bytes = vec![0; usize::from(width) * usize::from(height) * 2];
+    orders.read_exact(&mut bytes)?;
+    let pixels = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let screen = Screen { width, height, pixels };
+    // A viewer that is slow misses pictures; the latest one is always here.
+    let _ = shown.try_send(screen.clone());
+    *hold(&stage.screen) = Some(screen);
+    Ok(())
+}
+
+fn now_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
+#[allow(clippy::disallowed_methods, reason = "the simulated camera is the place where real time passes")]
+fn wait_until(at_us: u64) {
+    std::thread::sleep(Duration::from_micros(at_us.saturating_sub(now_us())));
+}

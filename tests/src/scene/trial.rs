@@ -1,0 +1,223 @@
+//! Attempts in virtual time: a code, a presentation, the product's vision and judge, as fast as they go.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use didar_liveness::{Evidence, Policy, Recording, Sequencer, TranscriptBuilder};
+use didar_protocol::id::{AttemptId, DeviceId};
+use didar_protocol::light_code::{CodeShape, Light, light_code};
+use didar_protocol::message::{Motion, PassiveSummary};
+use didar_protocol::transcript::FrameSample;
+use didar_vision::{
+    AlignedFace, Face, FrameView, LightGrid, Mark, Perceiver, VisionError, align, light_grid, passive_crop,
+};
+
+use super::camera::{HEIGHT, PixelOrder, WIDTH};
+use super::kiosk::Kiosk;
+use super::lamps::LampLog;
+use super::random::Random;
+
+/// Frames before the code, while the person finds the place.
+const FRAMES_BEFORE: u32 = 12;
+/// Every so many of them the passive network looks.
+const PASSIVE_EVERY: u32 = 3;
+/// Longest time from a due order to the lamp, microseconds: the loop's latency.
+const LATENCY_US: f32 = 2_500.0;
+
+/// The code of a seed, as a matcher would choose it.
+pub fn code(seed: u64, shape: CodeShape) -> Vec<Light> {
+    let mut random = Random::new(seed);
+    let mut nonce = [0; 32];
+    nonce.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&random.next().to_le_bytes()));
+    let device: DeviceId = "simulated".parse().expect("a lawful name");
+    light_code(&nonce, &AttemptId::from_bytes([7; 16]), &device, shape)
+}
+
+/// One attempt before the kiosk; `None` where no face was found.
+///
+/// # Errors
+/// [`VisionError`] where a network fails to run.
+pub fn attempt(
+    kiosk: &mut Kiosk,
+    perceiver: &mut Perceiver,
+    shape: CodeShape,
+    seed: u64,
+) -> Result<Option<Recording>, VisionError> {
+    kiosk.reseed(seed);
+    perceiver.reset();
+    let code = code(seed, shape);
+    let camera = kiosk.camera();
+    let mut random = Random::new(seed ^ 0xc0de);
+    let mut watch = Watch::new(TranscriptBuilder::new(shape, &code, camera.facts(&kiosk.room())));
+    let mut lamps = LampLog::default();
+    // The kiosk's clock began some time ago, and the code begins anywhere between two frames.
+    let first_us = 5_000_000 + u64::from(random.next() as u16);
+    let begin_us = first_us + u64::from(FRAMES_BEFORE * camera.frame_us) + random.between(0.0, 33_000.0) as u64;
+    let slot_us = u32::from(shape.frames_per_slot) * camera.frame_us;
+    let mut sequencer = Sequencer::new(&code, slot_us, begin_us);
+    let mut pixels = Vec::new();
+    for frame in 0.. {
+        let start_us = first_us + u64::from(frame * camera.frame_us);
+        while let Some(due_us) = sequencer.deadline_us().filter(|due| *due < start_us + u64::from(camera.exposure_us)) {
+            let at_us = due_us + random.between(100.0, LATENCY_US) as u64;
+            if let Some(order) = sequencer.due(at_us) {
+                lamps.switched(at_us + u64::from(camera.lamp_delay_us), order.light());
+                watch.builder.switched(since(begin_us, at_us), order.light());
+            }
+        }
+        let recipe = kiosk.expose(start_us, &lamps);
+        kiosk.render(&recipe, PixelOrder::Yuyv, &mut pixels);
+        let view = FrameView::new(PixelOrder::Yuyv.format(), WIDTH as u32, HEIGHT as u32, WIDTH * 2, &pixels)
+            .expect("the scene's frames are whole");
+        let Some(face) = perceiver.look(&view)?.face else {
+            if frame < FRAMES_BEFORE { continue } else { return Ok(None) }
+        };
+        if frame < FRAMES_BEFORE && frame % PASSIVE_EVERY == 0 {
+            watch.passive(perceiver, &view, &face)?;
+        }
+        watch.look(&view, &face, start_us.checked_sub(begin_us));
+        if sequencer.is_over() {
+            break;
+        }
+    }
+    watch.finish(perceiver, code).map(Some)
+}
+
+fn since(begin_us: u64, at_us: u64) -> u32 {
+    u32::try_from(at_us.saturating_sub(begin_us)).unwrap_or(u32::MAX)
+}
+
+/// What is gathered while watching.
+struct Watch {
+    builder: TranscriptBuilder,
+    grid: LightGrid,
+    previous: Option<([u8; 8], [f32; 2])>,
+    path_px: f32,
+    motion: Motion,
+    llrs: Vec<f32>,
+    context_missing: u16,
+    first: Option<AlignedFace>,
+    last: Option<AlignedFace>,
+}
+
+impl Watch {
+    fn new(builder: TranscriptBuilder) -> Self {
+        Self {
+            builder,
+            grid: LightGrid::default(),
+            previous: None,
+            path_px: 0.0,
+            motion: Motion::default(),
+            llrs: Vec::new(),
+            context_missing: 0,
+            first: None,
+            last: None,
+        }
+    }
+
+    fn passive(&mut self, perceiver: &mut Perceiver, view: &FrameView<'_>, face: &Face) -> Result<(), VisionError> {
+        match passive_crop(view, face) {
+            Ok(crop) => self.llrs.push(perceiver.passive(&crop)?.llr),
+            Err(_) => self.context_missing += 1,
+        }
+        Ok(())
+    }
+
+    /// `code_us`: start of exposure since the code's begin, if it has begun.
+    fn look(&mut self, view: &FrameView<'_>, face: &Face, code_us: Option<u64>) {
+        light_grid(view, face, &mut self.grid);
+        let middle = face.five.iter().fold([0.0, 0.0], |sum, p| [sum[0] + p[0] / 5.0, sum[1] + p[1] / 5.0]);
+        self.motion.frames += 1;
+        if let Some((print, place)) = self.previous {
+            self.motion.still_pairs += u16::from(print == self.grid.print);
+            self.path_px += (middle[0] - place[0]).hypot(middle[1] - place[1]);
+        }
+        self.previous = Some((self.grid.print, middle));
+        if self.first.is_none() {
+            self.first = Some(align(view, face));
+        }
+        let Some(at_us) = code_us.and_then(|us| u32::try_from(us).ok()) else { return };
+        let centidegrees = |degrees: f32| (degrees * 100.0) as i16;
+        self.builder.frame(FrameSample {
+            at_us,
+            slot: 0,
+            pose_cdeg: [face.pose.yaw, face.pose.pitch, face.pose.roll].map(centidegrees),
+            eyes_px10: (face.interocular_px * 10.0) as u16,
+            centre_px10: middle.map(|v| (v * 10.0) as i32),
+            means: self.grid.means,
+            clipped: self.grid.clipped,
+            background: self.grid.background.to_vec(),
+            print: self.grid.print,
+        });
+        self.last = Some(align(view, face));
+    }
+
+    fn finish(mut self, perceiver: &mut Perceiver, code: Vec<Light>) -> Result<Recording, VisionError> {
+        let marks: Vec<Mark> = [&self.first, &self.last]
+            .into_iter()
+            .flatten()
+            .map(|face| perceiver.mark(face))
+            .collect::<Result<_, _>>()?;
+        let continuity = if let [a, b] = &marks[..] { a.similarity(b) } else { 0.0 };
+        self.motion.path_px10 = (self.path_px * 10.0) as u32;
+        let milli = |llr: f32| (llr * 1000.0) as i32;
+        let passive = PassiveSummary {
+            frames: u16::try_from(self.llrs.len()).unwrap_or(u16::MAX),
+            mean_llr_milli: milli(self.llrs.iter().sum::<f32>() / self.llrs.len().max(1) as f32),
+            worst_llr_milli: milli(self.llrs.iter().copied().fold(0.0, f32::min)),
+            context_missing: self.context_missing,
+        };
+        let transcript = self.builder.finish();
+        let continuity_milli = (continuity * 1000.0) as i16;
+        Ok(Recording { transcript, code, passive, motion: self.motion, continuity_milli })
+    }
+}
+
+/// Answers of many attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often each answer came, in the judge's words.
+    pub answers: BTreeMap<String, usize>,
+    /// Attempts in all.
+    pub attempts: usize,
+}
+
+impl Tally {
+    /// Counts one attempt's evidence; `None` is an attempt without a face.
+    pub fn count(&mut self, evidence: Option<&Evidence>) {
+        let answer = evidence.map_or_else(|| "no face".to_owned(), |evidence| evidence.answer().to_string());
+        *self.answers.entry(answer).or_default() += 1;
+        self.attempts += 1;
+    }
+
+    /// How many were judged live.
+    pub fn live(&self) -> usize {
+        self.answers.get("live").copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} attempts", self.attempts)?;
+        self.answers.iter().try_for_each(|(answer, count)| write!(f, "; {count} {answer}"))
+    }
+}
+
+/// Runs an attempt per seed before the kiosk as it stands, and judges each.
+///
+/// # Errors
+/// [`VisionError`] where a network fails to run.
+pub fn tally(
+    kiosk: &mut Kiosk,
+    perceiver: &mut Perceiver,
+    shape: CodeShape,
+    seeds: std::ops::Range<u64>,
+    policy: &Policy,
+) -> Result<Tally, VisionError> {
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let recording = attempt(kiosk, perceiver, shape, seed)?;
+        tally.count(recording.map(|recording| recording.judge(policy)).as_ref());
+    }
+    Ok(tally)
+}
