@@ -1,7 +1,9 @@
 //! The matcher on MQTT v5: what arrives goes to the service on a thread of its own, what it says is published.
 //!
-//! Matchers share the devices' topics (`$share/matchers/…`), start clean and leave no session behind, so that a dead
-//! one holds no share. Nothing is kept here: whoever gets no answer asks again.
+//! Matchers share the devices' topics (`$share/matchers-…`), start clean and leave no session behind, so that a dead
+//! one holds no share. The share's name ends in a secret of the site: Mosquitto 2.0 lets anybody subscribe to anything
+//! and checks only what it delivers, so whoever knew the name could join the share and swallow others' messages
+//! (`tests/broker.rs`). Nothing is kept here: whoever gets no answer asks again.
 
 use std::time::Duration;
 
@@ -53,7 +55,7 @@ pub async fn serve(
     connected: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let env = service.env();
+    let (env, share) = (service.env(), service.share());
     let (tasks, work) = mpsc::channel(WAITING_MAX);
     let (parcels, mut outbox) = mpsc::channel(WAITING_MAX);
     let worker = std::thread::Builder::new()
@@ -62,7 +64,7 @@ pub async fn serve(
         .expect("the system can start one thread");
     let (client, mut connection) = connect(url, client_id, transport);
     let filters: Vec<Filter> = [Lane::ChallengeRequest, Lane::Attempt, Lane::Audit, Lane::State]
-        .map(|lane| Filter::new(lane.shared_filter(env), QoS::AtLeastOnce))
+        .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce))
         .into();
     let publisher = tokio::spawn({
         let client = client.clone();

@@ -131,6 +131,12 @@ impl Service {
         self.centre.env
     }
 
+    /// What the name of the matchers' shared subscription ends in: the same for every matcher of the site, and known
+    /// to nobody else.
+    pub fn share(&self) -> String {
+        self.store.share()
+    }
+
     /// The store, for tests and tools.
     pub fn store(&mut self) -> &mut Store {
         &mut self.store

@@ -103,6 +103,11 @@ impl Store {
         Ok(Work { tx, vault: &self.vault })
     }
 
+    /// 16 hexadecimal digits that only holders of the store's key can tell.
+    pub(crate) fn share(&self) -> String {
+        self.vault.share()
+    }
+
     /// Moves what was written into the main file and empties the log: after a destruction, no copy stays behind.
     ///
     /// # Errors

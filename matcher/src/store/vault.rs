@@ -63,6 +63,10 @@ impl Vault {
         *keyed_hash(&self.index, &[subject.as_str().as_bytes()])
     }
 
+    pub(super) fn share(&self) -> String {
+        hex::encode(&keyed_hash(&self.index, &[b"didar matchers' share"])[..8])
+    }
+
     /// A fresh key for a row.
     pub(crate) fn fresh() -> Result<Key, VaultError> {
         random().map(Zeroizing::new).map_err(|_| VaultError::Random)

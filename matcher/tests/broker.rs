@@ -1,0 +1,356 @@
+//! A real Mosquitto, real certificates, the real program: who may say and hear what.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod site;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use didar_matcher::ca::Ca;
+use didar_matcher::config::BrokerUrl;
+use didar_matcher::time::now_ms;
+use didar_matcher::tls;
+use didar_protocol::message::AuditEntry;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishProperties};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions, StateError};
+use site::{Kiosk, hash_of, kiosk};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Far longer than anything here takes, so that a busy machine fails no test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, serving a folder; killed on drop.
+struct Serving {
+    process: Child,
+    url: BrokerUrl,
+    folder: PathBuf,
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_didar-matcher"))
+}
+
+fn serve(folder: &Path) -> Serving {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/manifest.toml");
+    let mut process = program()
+        .args(["serve", "--all-in-one"])
+        .arg(folder)
+        .arg("--models")
+        .arg(models)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("no ready line: {line:?}"));
+    Serving { url: url.to_owned().try_into().unwrap(), process, folder: folder.to_owned() }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already gone where the test ended it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Serving {
+    /// A device with a certificate of this site, registered by the program itself.
+    fn device(&self, id: &str) -> Kiosk {
+        let ca = Ca::open(&self.folder.join("ca")).unwrap();
+        let device = kiosk(&ca, id, now_ms(), 365);
+        let path = self.folder.join(format!("{id}.pem"));
+        std::fs::write(&path, &device.certificate_pem).unwrap();
+        self.run(&["device", "add", "--initiator", "egov", "--certificate", path.to_str().unwrap()]);
+        device
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = program().args(arguments).arg("--dir").arg(&self.folder).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn connect(&self, device: &Kiosk, client_id: &str) -> Client {
+        Client::new(&self.url, &self.folder, &device.certificate_pem, &device.key_pem, client_id).await.unwrap()
+    }
+}
+
+/// An MQTT client that may try anything.
+struct Client {
+    client: AsyncClient,
+    events: mpsc::UnboundedReceiver<Result<Packet, ConnectionError>>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Client {
+    async fn new(
+        url: &BrokerUrl,
+        folder: &Path,
+        certificate: &str,
+        key: &str,
+        client_id: &str,
+    ) -> Result<Self, ConnectionError> {
+        let files = tempfile::tempdir().unwrap();
+        let (certificate_path, key_path) = (files.path().join("a.pem"), files.path().join("a.key"));
+        std::fs::write(&certificate_path, certificate).unwrap();
+        didar_matcher::files::write_secret(&key_path, key).unwrap();
+        let transport = tls::transport(&folder.join("ca/ca.pem"), &certificate_path, &key_path).unwrap();
+        let mut options = MqttOptions::new(client_id, url.host.clone(), url.port);
+        options.set_transport(transport).set_clean_start(true).set_max_packet_size(Some(1 << 20));
+        let (client, mut connection) = AsyncClient::new(options, 64);
+        let (told, events) = mpsc::unbounded_channel();
+        let driver = tokio::spawn(async move {
+            loop {
+                let event = connection.poll().await;
+                let failed = event.is_err();
+                let packet = match event {
+                    Ok(Event::Incoming(packet)) => Ok(packet),
+                    Ok(Event::Outgoing(_)) => continue,
+                    Err(error) => Err(error),
+                };
+                if told.send(packet).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let mut this = Self { client, events, driver };
+        match this.next().await {
+            Ok(Packet::ConnAck(_)) => Ok(this),
+            Ok(other) => panic!("{other:?} before the connection"),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Packet, ConnectionError> {
+        timeout(PATIENCE, self.events.recv()).await.expect("an answer in time").expect("the connection lives")
+    }
+
+    async fn subscribe(&mut self, filter: &str) {
+        self.client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+        while !matches!(self.next().await.unwrap(), Packet::SubAck(_)) {}
+    }
+
+    /// Publishes, and says what the broker thinks of it.
+    async fn publish(&mut self, topic: &str, payload: &[u8]) -> PubAckReason {
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload.to_vec()).await.unwrap();
+        loop {
+            match self.next().await {
+                Ok(Packet::PubAck(ack)) => return ack.reason,
+                Ok(_) => {}
+                Err(ConnectionError::MqttState(StateError::PubAckFail { reason })) => return reason,
+                Err(error) => panic!("{topic}: {error}"),
+            }
+        }
+    }
+
+    /// The next message on a topic that ends so, and every message before it.
+    async fn heard(&mut self, end: &str) -> (Publish, Vec<String>) {
+        let mut others = Vec::new();
+        loop {
+            if let Packet::Publish(publish) = self.next().await.unwrap() {
+                let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+                if topic.ends_with(end) {
+                    return (publish, others);
+                }
+                others.push(topic);
+            }
+        }
+    }
+}
+
+fn started() -> AuditEntry {
+    AuditEntry::Started { version: "1".into(), boot: [1; 16] }
+}
+
+/// Every topic of this device that exists, and some that do not.
+fn topics_of(device: &str) -> Vec<String> {
+    ["up/challenge-request", "up/attempt", "up/audit", "up/state", "down/challenge", "down/verdict", "down/receipt", "x"]
+        .map(|lane| format!("didar/1/test/device/{device}/{lane}"))
+        .into()
+}
+
+#[tokio::test]
+async fn a_device_may_use_its_own_topics_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let (mut one, two) = (serving.device("kiosk-1"), serving.device("kiosk-2"));
+    one.requests += 1;
+
+    // Saying: every topic but its own four is refused by the broker.
+    let own = ["up/challenge-request", "up/attempt", "up/audit", "up/state"];
+    let mut topics = topics_of("kiosk-2");
+    topics.extend(topics_of("kiosk-1"));
+    topics.extend(
+        ["didar/1/test/matcher/keys", "didar/1/test/operator/events", "didar/1/test/operator/alarms", "a", "$SYS/x"]
+            .map(Into::into),
+    );
+    topics.extend(topics_of("matcher:matcher-1"));
+    topics.push("didar/1/production/device/kiosk-1/up/audit".into());
+    for topic in topics {
+        let mut client = serving.connect(&one, "kiosk-1").await;
+        let allowed = own.iter().any(|lane| topic == format!("didar/1/test/device/kiosk-1/{lane}"));
+        let answer = client.publish(&topic, b"x").await;
+        assert_eq!(answer == PubAckReason::NotAuthorized, !allowed, "{topic}: {answer:?}");
+    }
+
+    // Hearing: it may ask for everything; nothing comes but its own and the matchers' keys. It cannot join the
+    // matchers' share and swallow what others say either.
+    let mut spy = serving.connect(&one, "kiosk-1").await;
+    for filter in ["#", "didar/#", "+/+/+/+/kiosk-2/#", "didar/1/test/operator/#", "didar/1/test/device/kiosk-2/down/#"] {
+        spy.subscribe(filter).await;
+    }
+    for lane in own {
+        spy.subscribe(&format!("$share/matchers/didar/1/test/device/+/{lane}")).await;
+    }
+    let mut other = serving.connect(&two, "kiosk-2").await;
+    other.subscribe("didar/1/test/device/kiosk-2/down/#").await;
+    let mut previous = [0; 32];
+    for number in 1..=6 {
+        let record = two.record(number, previous, started());
+        previous = hash_of(&record);
+        other.client.publish("didar/1/test/device/kiosk-2/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
+        other.heard("/down/receipt").await;
+    }
+    let record = one.record(1, [0; 32], started());
+    spy.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
+    let (_, before) = spy.heard("kiosk-1/down/receipt").await;
+    let foreign: Vec<_> = before.iter().filter(|topic| *topic != "didar/1/test/matcher/keys").collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn a_device_cannot_take_anothers_client_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let (one, two) = (serving.device("kiosk-1"), serving.device("kiosk-2"));
+    let mut victim = serving.connect(&two, "kiosk-2").await;
+    victim.subscribe("didar/1/test/device/kiosk-2/down/#").await;
+    for taken in ["kiosk-2", "matcher:matcher-1"] {
+        let _thief = serving.connect(&one, taken).await;
+        let record = two.record(1, [0; 32], started());
+        let properties = PublishProperties { correlation_data: Some(vec![4, 2].into()), ..PublishProperties::default() };
+        let topic = "didar/1/test/device/kiosk-2/up/audit";
+        victim.client.publish_with_properties(topic, QoS::AtLeastOnce, false, record, properties).await.unwrap();
+        let (receipt, _) = victim.heard("/down/receipt").await;
+        assert_eq!(receipt.properties.unwrap().correlation_data.unwrap().to_vec(), [4, 2]);
+    }
+}
+
+#[tokio::test]
+async fn expired_foreign_and_missing_certificates_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let ours = Ca::open(&serving.folder.join("ca")).unwrap();
+    let foreign = Ca::init(&folder.path().join("foreign"), now_ms()).unwrap();
+    let year_ms = 366 * 86_400_000;
+    for (why, device) in [
+        ("expired", kiosk(&ours, "kiosk-1", now_ms() - year_ms, 365)),
+        ("not yet valid", kiosk(&ours, "kiosk-1", now_ms() + year_ms, 365)),
+        ("foreign", kiosk(&foreign, "kiosk-1", now_ms(), 365)),
+    ] {
+        let Kiosk { certificate_pem, key_pem, .. } = &device;
+        let refused = Client::new(&serving.url, &serving.folder, certificate_pem, key_pem, "kiosk-1").await;
+        assert!(refused.is_err(), "{why}");
+    }
+    let good = serving.device("kiosk-1");
+    serving.connect(&good, "kiosk-1").await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_alarms_and_the_service_goes_on_after_garbage() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let device = serving.device("kiosk-1");
+    serving.run(&["ca", "operator", "aliya"]);
+    let mut watching = program()
+        .args(["watch", "--json", "--operator", "aliya", "--dir"])
+        .arg(&serving.folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut client = serving.connect(&device, "kiosk-1").await;
+    client.subscribe("didar/1/test/device/kiosk-1/down/#").await;
+    let mut number = 0;
+    let mut previous = [0; 32];
+    // The broker lets a new operator in within a second or so: say things until one of them is seen.
+    let first = std::thread::spawn(move || seen.next().unwrap().map(|line| (line, seen)));
+    while !first.is_finished() {
+        for lane in ["challenge-request", "attempt", "state"] {
+            assert_eq!(client.publish(&format!("didar/1/test/device/kiosk-1/up/{lane}"), b"garbage").await, PubAckReason::Success);
+        }
+        number += 1;
+        let record = device.record(number, previous, started());
+        previous = hash_of(&record);
+        client.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
+        client.heard("/down/receipt").await;
+    }
+    let (line, mut seen) = first.join().unwrap().unwrap();
+    let mut events = vec![line];
+    while !events.iter().any(|event| event.contains("\"alarm\"")) {
+        assert_eq!(client.publish("didar/1/test/device/kiosk-1/up/state", b"garbage").await, PubAckReason::Success);
+        number += 1;
+        let record = device.record(number, previous, started());
+        previous = hash_of(&record);
+        client.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
+        client.heard("/down/receipt").await;
+        events.push(seen.next().unwrap().unwrap());
+    }
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(serving.run(&["ledger", "verify"]).contains("lines hold"));
+}
+
+#[test]
+fn the_broker_ends_with_the_matcher_even_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site");
+    let mut kept = None;
+    for signal in ["-TERM", "-KILL"] {
+        let mut serving = serve(&site);
+        let port = serving.url.port;
+        // The second start finds everything as the first one left it.
+        assert_eq!(*kept.get_or_insert(port), port);
+        let pid = serving.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let status = serving.process.wait().unwrap();
+        assert_eq!(status.success(), signal == "-TERM");
+        let free = || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        let waited = (0..600).find(|_| free() || !pause());
+        assert!(waited.is_some(), "{signal}: the broker still listens on {port}");
+    }
+}
+
+/// Lets a moment pass; the kernel tells the broker at once, but it must be scheduled.
+fn pause() -> bool {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    never.recv_timeout(Duration::from_millis(50)).is_err()
+}
+
+#[test]
+fn what_is_missing_is_said_with_its_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |arguments: &[&str]| {
+        let output = program().args(arguments).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(fails(&["serve"]).contains("--all-in-one DIR"));
+    assert!(fails(&["serve", "no.toml"]).contains("cannot read no.toml"));
+    assert!(fails(&["device", "list"]).contains("--dir DIR"));
+    std::fs::write(folder.path().join("a.cbor"), b"nothing").unwrap();
+    assert!(fails(&["judge", "a.cbor"]).contains("a.cbor"));
+    assert!(fails(&["watch", "--broker", "http://x"]).contains("--cert"));
+}
