@@ -9,7 +9,7 @@ use didar_protocol::reason::Reason;
 use didar_protocol::seal::Signed;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{DisconnectReasonCode, Filter, Packet};
-use rumqttc::v5::{ConnectionError, Event as MqttEvent};
+use rumqttc::v5::{ConnectionError, Event as MqttEvent, StateError};
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
 
@@ -119,12 +119,11 @@ pub async fn watch(post: &Post, mut show: impl FnMut(Sight)) -> Result<(), Watch
                     Err(why) => Sight::Forged(why),
                 });
             }
-            Ok(MqttEvent::Incoming(Packet::Disconnect(goodbye)))
-                if goodbye.reason_code == DisconnectReasonCode::SessionTakenOver =>
-            {
-                return Err(WatchError::TakenOver);
-            }
             Ok(_) => {}
+            Err(ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: DisconnectReasonCode::SessionTakenOver,
+                ..
+            })) => return Err(WatchError::TakenOver),
             Err(cause) if !was_connected => {
                 return Err(WatchError::Connect { url: post.url.clone(), cause: Box::new(cause) });
             }

@@ -15,7 +15,7 @@ use didar_matcher::tls;
 use didar_protocol::message::AuditEntry;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishProperties};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions, StateError};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions};
 use site::{Kiosk, hash_of, kiosk};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -149,7 +149,6 @@ impl Client {
             match self.next().await {
                 Ok(Packet::PubAck(ack)) => return ack.reason,
                 Ok(_) => {}
-                Err(ConnectionError::MqttState(StateError::PubAckFail { reason })) => return reason,
                 Err(error) => panic!("{topic}: {error}"),
             }
         }

@@ -49,7 +49,8 @@ fn another_person_is_denied_and_learns_no_score() {
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 100), NOW + 2000);
     assert_eq!(outcome(&verdict), DENY);
     assert_eq!((verdict.threshold_class, verdict.attempts_left), (4, 4));
-    assert_eq!(site.ledger().pop().unwrap()["figures"]["similarity"], 174);
+    let score = site.ledger().pop().unwrap()["figures"]["similarity"].as_i64().unwrap();
+    assert!((165..180).contains(&score), "cosine of 80 degrees x 1000: {score}");
     // A denied face never becomes a reference.
     assert_eq!(site.challenge(&mut kiosk, PERSON, NOW + 3000).stage, Stage::Primary);
 }
