@@ -8,7 +8,11 @@ use didar_protocol::seal::{Entropy, SealKeyPair, SoftwareSigner, VerifyingKey};
 pub fn one_encoding<M: Message>(bytes: &[u8]) {
     if let Ok(message) = M::decode(bytes) {
         let again = message.encode().expect("what was accepted can be sent");
-        assert_eq!(again.as_slice(), bytes, "accepted, but not its own encoding");
+        assert_eq!(
+            again.as_slice(),
+            bytes,
+            "accepted, but not its own encoding"
+        );
     }
 }
 
@@ -20,5 +24,7 @@ pub fn seal_pair() -> SealKeyPair {
 /// TEST KEY that the vectors are signed with.
 pub fn verifying_key() -> VerifyingKey {
     let pem = SealKeyPair::generate(Entropy::new([0x51; 32])).to_pkcs8_pem();
-    SoftwareSigner::from_pkcs8_pem(&pem, b"").expect("a fixed key").verifying_key()
+    SoftwareSigner::from_pkcs8_pem(&pem, b"")
+        .expect("a fixed key")
+        .verifying_key()
 }

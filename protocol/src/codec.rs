@@ -99,7 +99,7 @@ pub enum Fault {
         found: &'static str,
     },
     /// Too short or too long.
-    #[error("needs {least} to {most} {unit}, found {found}")]
+    #[error("needs {} {unit}, found {found}", span(*least, *most))]
     Length {
         /// Fewest.
         least: usize,
@@ -134,6 +134,14 @@ pub enum Fault {
     /// Fields that contradict each other.
     #[error("{0}")]
     Rule(&'static str),
+}
+
+fn span(least: usize, most: usize) -> String {
+    if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    }
 }
 
 /// A fault with the path to it, which grows on the way out.

@@ -247,7 +247,7 @@ fn types_and_bounds_are_checked() {
         &bent(&verdict, |v| set(v, 5, 999)),
         "reason: 999 is no Reason",
     );
-    let words = "reply_to: needs 32 to 32 bytes, found 31";
+    let words = "reply_to: needs 32 bytes, found 31";
     bad(
         "hash-short",
         kind,

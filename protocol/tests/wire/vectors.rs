@@ -14,7 +14,7 @@ fn message<M: Message + Debug + PartialEq>(name: &str, value: &M) {
     let bytes = value.encode().unwrap();
     golden(&format!("{name}.cbor"), &bytes);
     // A slash would end the comment.
-    let shown = format!("{value:#?}").replace('/', "_");
+    let shown = format!("{value:?}").replace('/', "_");
     let head = format!(
         "/ {} of {} bytes; the program shows it as\n{shown} /",
         M::KIND,
