@@ -122,10 +122,16 @@ impl Region {
         };
         let (top, chin) = (point(FOREHEAD), point(CHIN));
         let down = [chin[0] - top[0], chin[1] - top[1]];
-        let (turned, bent) = (f64::from(face.pose.yaw).to_radians().sin(), f64::from(face.pose.pitch).to_radians().sin());
+        let (turned, bent) = (
+            f64::from(face.pose.yaw).to_radians().sin(),
+            f64::from(face.pose.pitch).to_radians().sin(),
+        );
         let (along, across) = (BOX_ALONG.0 + BOX_ALONG.1 * bent, BOX_ACROSS * turned);
         Region {
-            centre: [top[0] + along * down[0] + across * down[1], top[1] + along * down[1] - across * down[0]],
+            centre: [
+                top[0] + along * down[0] + across * down[1],
+                top[1] + along * down[1] - across * down[0],
+            ],
             size: [(BOX_SIDE.0 + BOX_SIDE.1 * bent) * down[0].hypot(down[1]); 2],
             angle: (left[1] - right[1]).atan2(left[0] - right[0]),
         }

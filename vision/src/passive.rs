@@ -57,7 +57,7 @@ pub struct PassiveScore {
 pub fn passive_crop(frame: &FrameView<'_>, face: &Face) -> Result<PassiveCrop, ContextMissing> {
     let (edges, inside) = context_box(frame, face);
     // A box of no size has no share: not a number, and no context either.
-    if !(inside >= INSIDE_LEAST) {
+    if inside.is_nan() || inside < INSIDE_LEAST {
         return Err(ContextMissing { inside });
     }
     let mut crop = PassiveCrop {
@@ -125,7 +125,7 @@ impl Passive {
             ));
         }
         let evidence = model.entry.llr.ok_or_else(|| wrong("it lacks `llr`"))?;
-        if !(evidence.low <= evidence.high) {
+        if evidence.low.is_nan() || evidence.high.is_nan() || evidence.low > evidence.high {
             return Err(wrong("`llr.low` must not be above `llr.high`"));
         }
         Ok(Passive {
@@ -156,7 +156,15 @@ impl Passive {
         let mut logits = [0, 1, 2].map(|i| numbers.at(i));
         logits.swap(0, self.live);
         let margin = logits[0] - (logits[1].exp() + logits[2].exp()).ln();
-        let Evidence { slope, offset, low, high } = self.evidence;
-        Ok(PassiveScore { logits, llr: (slope * margin + offset).clamp(low, high) })
+        let Evidence {
+            slope,
+            offset,
+            low,
+            high,
+        } = self.evidence;
+        Ok(PassiveScore {
+            logits,
+            llr: (slope * margin + offset).clamp(low, high),
+        })
     }
 }
