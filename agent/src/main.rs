@@ -1,3 +1,82 @@
-//! The program `didar-agent`.
+//! `didar-agent`: arguments, real edges, exit codes. Everything else is in the library.
 
-fn main() {}
+mod check;
+mod start;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use didar_agent::config::Config;
+use didar_agent::enrol;
+use didar_protocol::id::DeviceId;
+
+/// The kiosk's program: proves that a live face is in front of the camera and asks the matcher who it is.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Serves until it is told to stop (SIGTERM, SIGINT). Prints `ready MS ms` when it serves.
+    Run {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+    },
+    /// Reads the configuration and everything that it names; says what is wrong, where, and what to do. Exit code 1 if
+    /// anything is.
+    Check {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+    },
+    /// Makes this device's key and a certificate request for it. The key never leaves the device.
+    EnrolRequest {
+        /// The device's id: 1 to 40 of a-z, 0-9 and -.
+        #[arg(long)]
+        device: DeviceId,
+        /// The folder for `device.key` and `device.csr`.
+        #[arg(long)]
+        site: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("DIDAR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let done = match Arguments::parse().order {
+        Order::Run { config } => run(&config),
+        Order::Check { config } => return check::check(&config, &mut std::io::stdout().lock()),
+        Order::EnrolRequest { device, site } => enrol_request(&device, &site),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, for people: `didar-agent: what: why: because of what`.
+            let _ = writeln!(std::io::stderr(), "didar-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(start::serve(config))
+}
+
+fn enrol_request(device: &DeviceId, site: &std::path::Path) -> anyhow::Result<()> {
+    let made = enrol::request(device, site)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "request      {}", made.request.display())?;
+    writeln!(out, "fingerprint  {}", hex::encode(made.key_fingerprint))?;
+    writeln!(out, "Compare the fingerprint with the operator, who signs the request: didar-matcher ca sign-device")?;
+    Ok(())
+}

@@ -1,1 +1,371 @@
-//! run
+//! The one loop: facts in, the machine's orders out to the edges.
+//!
+//! **Here:** [`Agent::run`]; sealing what the machine sends, keeping what it records, draining the outbox. **Not here:**
+//! decisions (the machine's), waiting for a model or the network (threads and tasks of their own).
+//!
+//! An edge's error is logged once, here, and becomes a fault that the machine is told.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use didar_protocol::id::{DeviceId, RequestId};
+use didar_protocol::message::{AuditEntry, MatcherKeys, Receipt};
+use didar_protocol::reason::Reason;
+use didar_protocol::seal::{SealKey, Signer};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ask::{self, AskError, Draft};
+use crate::attempt::event::{Closing, Command, Event, Language, Record, Request, View};
+use crate::attempt::{Limits, Machine};
+use crate::display::Display;
+use crate::edge::{Clock, Health, Lamps, Letter, Outbox, Uplink};
+use crate::journal::{Ended, Journal, Standing};
+use crate::perception::{Order, Perception};
+use crate::time::Moment;
+
+/// What the local API asks of the loop.
+pub enum Call {
+    /// Begin an authentication.
+    Begin {
+        /// What is asked for.
+        draft: Draft,
+        /// The request's id, or why not.
+        answer: oneshot::Sender<Result<RequestId, Refusal>>,
+    },
+    /// End an authentication; one that is over stays as it ended.
+    Cancel(RequestId),
+}
+
+/// Why an authentication was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Somebody is being served.
+    #[error("the kiosk is serving another request; wait for its outcome or cancel it")]
+    Busy,
+    /// The agent is stopping.
+    #[error("the kiosk is stopping")]
+    Stopping,
+    /// A field is out of the protocol's bounds.
+    #[error(transparent)]
+    Field(#[from] AskError),
+}
+
+/// Everything that the loop acts on.
+pub struct Agent {
+    /// This device.
+    pub device: DeviceId,
+    /// The attempt machine.
+    pub machine: Machine,
+    /// How long each stage may take.
+    pub limits: Limits,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Signs what leaves the device.
+    pub signer: Arc<dyn Signer + Send + Sync>,
+    /// The lamps.
+    pub lamps: Box<dyn Lamps>,
+    /// The camera's threads.
+    pub perception: Perception,
+    /// The screen's thread; none where there is no screen.
+    pub display: Option<Display>,
+    /// The way to the matcher.
+    pub uplink: Box<dyn Uplink>,
+    /// The audit records.
+    pub outbox: Box<dyn Outbox>,
+    /// What the local API reads.
+    pub journal: Arc<Journal>,
+    /// The screen's language between two persons.
+    pub language: Language,
+    /// The loop's own state.
+    pub state: LoopState,
+}
+
+/// What the loop remembers between two events.
+#[derive(Default)]
+pub struct LoopState {
+    seal_key: Option<SealKey>,
+    /// Highest audit number sent on this connection.
+    sent: u64,
+    /// When letters without receipt are sent again.
+    resend: Option<Moment>,
+    connected: bool,
+    stopping: bool,
+    /// Whose authentication the screen belongs to.
+    serving: Option<(RequestId, Language)>,
+    standing: Standing,
+}
+
+/// Audit records under way without a receipt.
+const AUDIT_WINDOW: usize = 32;
+/// How long a receipt may take before the records are sent again.
+const RECEIPT_WAIT: Duration = Duration::from_secs(10);
+/// Longest sleep of the loop: the clock is looked at again, whatever the timers say.
+const NAP_MAX: Duration = Duration::from_secs(3600);
+
+impl Agent {
+    /// Runs until `stop` is done: then the attempt in hand is ended, the lamps are dark and the outbox is on the disk.
+    pub async fn run(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut calls: mpsc::Receiver<Call>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = pin!(stop);
+        self.show(self.machine.rest_view());
+        self.tell_standing();
+        loop {
+            let wait = self.next_deadline().map_or(NAP_MAX, |until| until.since(self.clock.now())).min(NAP_MAX);
+            tokio::select! {
+                biased;
+                () = &mut stop, if !self.state.stopping => {
+                    self.state.stopping = true;
+                    self.take(Event::Stopping);
+                    break;
+                }
+                () = nap(wait) => self.take(Event::Tick),
+                Some(event) = events.recv() => self.take(event),
+                Some(call) = calls.recv() => self.answer(call),
+            }
+        }
+        self.darken();
+        if let Err(error) = self.outbox.flush() {
+            tracing::error!("{error}");
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        [self.machine.deadline(), self.state.resend].into_iter().flatten().min()
+    }
+
+    /// One event, and everything that follows from it.
+    fn take(&mut self, event: Event) {
+        self.note(&event);
+        let mut waiting = VecDeque::from([event]);
+        while let Some(event) = waiting.pop_front() {
+            let faults = self.machine.faults();
+            for command in self.machine.step(self.clock.now(), event) {
+                if let Err(reason) = self.obey(command) {
+                    waiting.push_back(Event::Fault(reason));
+                }
+            }
+            if faults != self.machine.faults() {
+                self.tell_health();
+                if self.machine.serving().is_none() {
+                    self.show(self.machine.rest_view());
+                }
+            }
+        }
+        if self.state.resend.is_some_and(|at| self.clock.now() >= at) {
+            self.state.sent = 0;
+            self.drain();
+        }
+        self.tell_standing();
+    }
+
+    /// What concerns the loop itself rather than the attempt.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Keys(keys) => self.learn_keys(keys),
+            Event::Challenged(challenge) => self.state.seal_key = Some(challenge.seal_key.clone()),
+            Event::UplinkUp => {
+                self.state.connected = true;
+                self.state.sent = 0;
+                self.drain();
+            }
+            Event::UplinkDown => {
+                self.state.connected = false;
+                self.state.resend = None;
+            }
+            Event::Receipt(receipt) => self.confirm(receipt),
+            Event::Requested(_) | Event::Cancelled(_) | Event::Stopping | Event::Guided(..) => {}
+            Event::FaceSteady(_) | Event::FaceLost(_) | Event::Proven(_) | Event::Refuted(_) => {}
+            Event::Replied(_) | Event::Fault(_) | Event::Mended(_) | Event::Tick => {}
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), Reason> {
+        match command {
+            Command::Lamps(light) => {
+                let at = self.lamps.set(light).map_err(|error| logged(Reason::LampFault, &error))?;
+                self.perception.order(Order::Switched { at, light });
+            }
+            Command::Show(view) => self.show(view),
+            Command::Watch(id) => self.perception.order(Order::Watch(id)),
+            Command::Ask(request) => self.ask(&request)?,
+            Command::Forget(id) => self.uplink.forget(id),
+            Command::Prove(order) => self.perception.order(Order::Prove(order)),
+            Command::Judge(attempt) => self.perception.order(Order::Judge(attempt)),
+            Command::Rest => self.perception.order(Order::Rest),
+            Command::Send(closing) => self.send(*closing)?,
+            Command::Record(record) => self.record(&record)?,
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<(), Reason> {
+        // The machine asks only after it was told of keys.
+        let Some(key) = &self.state.seal_key else { return Ok(()) };
+        let bytes = ask::request(request, &self.device, key, self.signer.as_ref())
+            .map_err(|error| logged(Reason::StorageFault, &error))?;
+        let expires = self.clock.now().after(self.limits.challenge);
+        self.post(Letter::RequestChallenge { request: request.id, bytes, expires });
+        Ok(())
+    }
+
+    fn send(&mut self, closing: Closing) -> Result<(), Reason> {
+        let (attempt, expires) = (closing.challenge.attempt, closing.expires);
+        let sent_at_ms = self.clock.unix_ms(self.clock.now());
+        let bytes = ask::attempt(closing, self.perception.models(), sent_at_ms, self.signer.as_ref())
+            .map_err(|error| logged(Reason::StorageFault, &error))?;
+        self.post(Letter::Attempt { attempt, bytes, expires });
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), Reason> {
+        let took = record.ended.since(record.started);
+        let ended = Ended { outcome: record.outcome, reason: record.reason, took, stages: record.stages };
+        self.journal.ended(record.request, ended);
+        tracing::info!(
+            request = %record.request, outcome = ?record.outcome, reason = record.reason.name(),
+            took_ms = took.as_millis() as u64, "attempt ended"
+        );
+        self.keep(&ask::entry(record, self.clock.as_ref()))
+    }
+
+    /// Keeps an audit record and sends what can be sent.
+    ///
+    /// # Errors
+    /// The record could not be kept; logged.
+    pub fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
+        self.outbox.append(entry).map_err(|error| logged(Reason::StorageFault, &error))?;
+        self.tell_health();
+        self.drain();
+        Ok(())
+    }
+
+    /// Sends the records that no receipt covers, a window at a time.
+    fn drain(&mut self) {
+        if !self.state.connected {
+            return;
+        }
+        match self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
+            Ok(letters) => {
+                for (number, bytes) in letters {
+                    self.state.sent = self.state.sent.max(number);
+                    self.post(Letter::Audit { number, bytes });
+                    self.state.resend = Some(self.clock.now().after(RECEIPT_WAIT));
+                }
+            }
+            Err(error) => drop(logged(Reason::StorageFault, &error)),
+        }
+    }
+
+    fn confirm(&mut self, receipt: &Receipt) {
+        if let Err(error) = self.outbox.acknowledge(receipt.highest) {
+            logged(Reason::StorageFault, &error);
+        }
+        if let Err(error) = self.outbox.keep_signed_time(receipt.server_time_ms) {
+            logged(Reason::StorageFault, &error);
+        }
+        let (next, _) = self.outbox.head();
+        let all_confirmed = receipt.highest.saturating_add(1) >= next;
+        self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
+        // What the matcher misses is sent again, with everything after it.
+        if let Some(&first) = receipt.missing.first() {
+            self.state.sent = first.saturating_sub(1);
+        }
+        self.drain();
+    }
+
+    fn learn_keys(&mut self, keys: &MatcherKeys) {
+        self.state.seal_key = keys.seal_keys.first().cloned();
+    }
+
+    fn post(&mut self, letter: Letter) {
+        // A letter that is not taken is one whose attempt ends by its own deadline; audit records are sent again.
+        if let Err(error) = self.uplink.send(letter) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn answer(&mut self, call: Call) {
+        match call {
+            Call::Begin { draft, answer } => {
+                let begun = self.begin(draft);
+                // The caller may have gone; the attempt then goes on and ends by itself.
+                let _ = answer.send(begun);
+            }
+            Call::Cancel(id) => self.take(Event::Cancelled(id)),
+        }
+    }
+
+    fn begin(&mut self, draft: Draft) -> Result<RequestId, Refusal> {
+        if self.state.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if self.machine.serving().is_some() {
+            return Err(Refusal::Busy);
+        }
+        let id = RequestId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let made_at_ms = self.clock.unix_ms(self.clock.now());
+        let request = ask::prepare(draft, &self.device, id, made_at_ms)?;
+        self.state.serving = Some((id, request.language));
+        self.journal.open(id);
+        self.take(Event::Requested(Box::new(request)));
+        Ok(id)
+    }
+
+    fn show(&mut self, view: View) {
+        if let Some((id, _)) = self.state.serving {
+            self.journal.shown(id, &view);
+        }
+        let language = match (&view, self.state.serving) {
+            (View::Idle { .. } | View::OutOfService { .. }, _) | (_, None) => self.language,
+            (_, Some((_, language))) => language,
+        };
+        if let Some(display) = &self.display {
+            display.show(view, language);
+        }
+    }
+
+    fn tell_health(&mut self) {
+        let (audit_next, audit_head) = self.outbox.head();
+        let mut faults = self.machine.faults();
+        faults.retain(|reason| *reason != Reason::NoConnection);
+        self.post(Letter::Health(Health { audit_next, audit_head, faults }));
+    }
+
+    fn tell_standing(&mut self) {
+        let unconfirmed = self.unconfirmed();
+        let standing = Standing { serving: self.machine.serving(), faults: self.machine.faults(), unconfirmed };
+        if self.state.standing != standing {
+            self.journal.stand(standing.clone());
+            self.state.standing = standing;
+        }
+    }
+
+    fn unconfirmed(&self) -> u64 {
+        let (next, _) = self.outbox.head();
+        let first = self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
+        first.map_or(0, |first| next.saturating_sub(first))
+    }
+
+    fn darken(&mut self) {
+        if let Err(error) = self.lamps.set(didar_protocol::light_code::Light::Off) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+fn logged(reason: Reason, error: &dyn std::error::Error) -> Reason {
+    tracing::error!("{error}");
+    reason
+}
+
+#[expect(clippy::disallowed_methods, reason = "the loop is the one place that waits for a deadline")]
+async fn nap(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}

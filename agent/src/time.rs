@@ -81,3 +81,14 @@ fn millis(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     now.tv_sec.unsigned_abs().saturating_mul(1000) + now.tv_nsec.unsigned_abs() / 1_000_000
 }
+
+/// How long ago the process `id` was started; `None` where the kernel does not say.
+pub fn process_age(id: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // Field 22, counted after the name's closing bracket: start in clock ticks since the boot.
+    let ticks: u64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;
+    let started = Duration::from_millis(ticks.checked_mul(1000)? / rustix::param::clock_ticks_per_second());
+    let boottime = clock_gettime(ClockId::Boottime);
+    let now = Duration::new(boottime.tv_sec.unsigned_abs(), u32::try_from(boottime.tv_nsec).ok()?);
+    now.checked_sub(started)
+}

@@ -1,0 +1,165 @@
+//! From a configuration to an agent at work: opens every edge, then hands over to the loop.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use didar_agent::attempt::{Event, Machine};
+use didar_agent::bridge;
+use didar_agent::config::{Board, Config, Devices};
+use didar_agent::display::Display;
+use didar_agent::edge::{Camera, Clock, Lamps, Outbox, Screen};
+use didar_agent::identity::Identity;
+use didar_agent::journal::Journal;
+use didar_agent::local_api::{self, Door};
+use didar_agent::outbox::SledOutbox;
+use didar_agent::perception::{self, Perception};
+use didar_agent::run::{Agent, LoopState};
+use didar_agent::time::{SystemClock, process_age};
+use didar_agent::uplink::mqtt::{MqttUplink, Settings};
+use didar_agent::uplink::trust::TrustAnchor;
+use didar_protocol::message::{AuditEntry, ModelRef};
+use didar_vision::Models;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// The clock starts no earlier than this version of the program: 1 November 2026, Unix milliseconds.
+const BUILT_MS: u64 = 1_793_491_200_000;
+/// Events that may wait for the loop.
+const EVENTS_MAX: usize = 256;
+/// Requests of the local API that may wait for the loop.
+const CALLS_MAX: usize = 16;
+
+/// Serves until a signal says stop.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let (events, heard) = mpsc::channel(EVENTS_MAX);
+    let (calls, called) = mpsc::channel(CALLS_MAX);
+    let (mut agent, uplink_faults) = open(&config, events).await?;
+    let door = Door {
+        device: config.device.clone(),
+        calls,
+        journal: Arc::clone(&agent.journal),
+        help: config.help.clone(),
+        clock: Arc::clone(&agent.clock),
+        language: config.language,
+    };
+    let api = tokio::spawn(local_api::serve(&config.local_api.socket, door)?);
+    ready()?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    agent.run(heard, called, stop).await;
+    api.abort();
+    drop(uplink_faults);
+    let _ = std::fs::remove_file(&config.local_api.socket);
+    Ok(())
+}
+
+type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault::LinkFault>>;
+
+async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
+    let identity = Arc::new(Identity::open(&config.site, &config.device)?);
+    std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
+    let mut outbox =
+        SledOutbox::open(&config.state.join("outbox"), config.device.clone(), identity.clone(), config.outbox.records_max)?;
+    if let Some(recovery) = outbox.recovery() {
+        tracing::error!("outbox was damaged: {}; {} records saved, {} lost", recovery.why, recovery.saved, recovery.lost);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(BUILT_MS.max(outbox.signed_time())));
+    warn_of_expiry(&identity, clock.as_ref());
+    let models = Models::load(&config.models)?;
+    let references = perception::references(&models);
+    let (camera, lamps, screen) = devices(&config.board, &clock);
+    let settings = perception::Settings {
+        shape: config.board.code,
+        camera: config.board.camera.clone(),
+        placement: config.placement.clone(),
+        stall: config.board.stall,
+    };
+    let perception = Perception::start(camera, &models, settings, events.clone())?;
+    let display = match Display::start(screen, config.help.clone()) {
+        Ok(display) => Some(display),
+        Err(error) => bail!("board {}: {error}", config.board.name),
+    };
+    let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
+    let boot = boot()?;
+    let settings = uplink_settings(config, references, boot);
+    let uplink = MqttUplink::start(settings, identity.clone(), trust, outbox.memory(), Arc::clone(&clock), events)?;
+    let faults = uplink.fault();
+    let started = AuditEntry::Started { version: env!("CARGO_PKG_VERSION").to_owned(), boot };
+    outbox.append(&started).context("keeping the record of this start")?;
+    let machine =
+        Machine::new(config.limits, config.device.clone(), config.board.code, config.board.slot(), clock.now());
+    let agent = Agent {
+        device: config.device.clone(),
+        machine,
+        limits: config.limits,
+        clock,
+        signer: identity,
+        lamps,
+        perception,
+        display,
+        uplink: Box::new(uplink),
+        outbox: Box::new(outbox),
+        journal: Arc::new(Journal::default()),
+        language: config.language,
+        state: LoopState::default(),
+    };
+    Ok((agent, faults))
+}
+
+type Edges = (Box<dyn Camera>, Box<dyn Lamps>, Box<dyn Screen>);
+
+fn devices(board: &Board, clock: &Arc<dyn Clock>) -> Edges {
+    match &board.devices {
+        Devices::Bridge(socket) => {
+            let (camera, lamps, screen) = bridge::devices(socket, board.screen, Arc::clone(clock));
+            (Box::new(camera), Box::new(lamps), Box::new(screen))
+        }
+    }
+}
+
+fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {
+    Settings {
+        host: config.broker.host.clone(),
+        port: config.broker.port,
+        server_name: config.broker.server_name.clone(),
+        env: config.env,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+        models,
+    }
+}
+
+fn warn_of_expiry(identity: &Identity, clock: &dyn Clock) {
+    let now_s = i64::try_from(clock.unix_ms(clock.now()) / 1000).unwrap_or(i64::MAX);
+    match identity.facts().days_left(now_s) {
+        days @ ..0 => tracing::error!("the device's certificate expired {} days ago: enrol the device again", -days),
+        days @ 0..30 => tracing::warn!("the device's certificate ends in {days} days"),
+        _ => {}
+    }
+}
+
+/// The kernel's name for this boot.
+fn boot() -> Result<[u8; 16]> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let id: uuid::Uuid = text.trim().parse().with_context(|| format!("{path} holds no id"))?;
+    Ok(*id.as_bytes())
+}
+
+fn ready() -> Result<()> {
+    let age = process_age(std::process::id()).unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready {} ms", age.as_millis())?;
+    out.flush()?;
+    tracing::info!("ready");
+    Ok(())
+}
+
