@@ -29,7 +29,7 @@ const WITNESSES_MAX: usize = 4;
 const BLINK: (u8, u8) = (25, 60);
 
 /// The liveness judgement's proof, as the vision crate wants it. Only a `Live` answer becomes one.
-struct Proved(#[expect(dead_code, reason = "held as proof, never read")] Live);
+struct Proved(Live);
 
 impl LivenessProof for Proved {}
 
@@ -45,7 +45,6 @@ struct Candidate {
 /// Collects one proof.
 pub(super) struct Collector {
     order: ProofOrder,
-    shape: CodeShape,
     camera: CameraFacts,
     builder: TranscriptBuilder,
     switches: Vec<Switch>,
@@ -71,7 +70,6 @@ impl Collector {
         let builder = TranscriptBuilder::new(shape, &order.code, camera.clone());
         Self {
             order,
-            shape,
             camera,
             builder,
             switches: Vec::new(),
