@@ -3,13 +3,13 @@
 //! Every letter and standing lies in a frame with a magic and a hash. So letters can be found in the raw files of a
 //! store that does not open any more, and a frame that reads at all is one that was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use didar_protocol::id::sha256;
+use didar_protocol::id::{Hash, sha256};
 use didar_protocol::message::Kind;
 
 use super::Recovery;
@@ -38,13 +38,32 @@ pub(super) struct Found {
     pub(super) recovery: Option<Recovery>,
 }
 
-/// The good part of a store.
+/// The good part of a store: which letters, the last one's hash, and where it stood.
 #[derive(Default)]
 struct Good {
+    numbers: BTreeSet<u64>,
+    last: Option<(u64, Hash)>,
+    standing: Option<Standing>,
+}
+
+impl Good {
+    fn add(&mut self, number: u64, signed: &[u8]) {
+        self.numbers.insert(number);
+        if self.last.is_none_or(|(last, _)| last <= number) {
+            self.last = Some((number, sha256(signed)));
+        }
+    }
+
+    fn held_after(&self, acknowledged: u64) -> u64 {
+        self.numbers.range(acknowledged.saturating_add(1)..).count() as u64
+    }
+}
+
+/// What was found in the raw files of a store that does not open.
+#[derive(Default)]
+struct Carved {
     letters: BTreeMap<u64, Vec<u8>>,
     standing: Option<Standing>,
-    /// What did not read, if anything.
-    bad: Option<String>,
 }
 
 /// Opens the store in `folder`; rebuilds it from its good part when it is damaged.
@@ -61,8 +80,8 @@ pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, StoreError> {
         Ok((store, good))
     }));
     let why = match opened {
-        Ok(Ok((store, good))) if good.bad.is_none() => return settle(folder, store, good, beside),
-        Ok(Ok((_, good))) => good.bad.unwrap_or_default(),
+        Ok(Ok((store, Some(good)))) => return settle(folder, store, &good, beside),
+        Ok(Ok((_, None))) => "a record does not match its hash".to_owned(),
         Ok(Err(sled::Error::Io(cause))) if cause.to_string().contains("lock") => {
             return Err(StoreError::InUse);
         }
@@ -101,46 +120,42 @@ fn open(path: &Path) -> sled::Result<sled::Db> {
     sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace).open()
 }
 
-fn read_all(store: &sled::Db) -> sled::Result<Good> {
+/// What is in the store; `None` when a frame is not what was written.
+fn read_all(store: &sled::Db) -> sled::Result<Option<Good>> {
     let mut good = Good::default();
     for item in store.scan_prefix(LETTER_PREFIX) {
         let (key, value) = item?;
         match read_letter(&value) {
-            Some((number, signed)) if key == letter_key(number) => {
-                good.letters.insert(number, signed.to_vec());
-            }
-            _ => good.bad = Some("a letter does not match its hash".to_owned()),
+            Some((number, signed)) if key == letter_key(number) => good.add(number, signed),
+            _ => return Ok(None),
         }
     }
     if let Some(value) = store.get(STANDING_KEY)? {
         good.standing = Standing::read(&value);
         if good.standing.is_none() {
-            good.bad = Some("the standing does not match its hash".to_owned());
+            return Ok(None);
         }
     }
-    Ok(good)
+    Ok(Some(good))
 }
 
 /// Takes over a store that reads well; counts what is missing all the same, as whole pages may be gone.
-fn settle(folder: &Path, store: sled::Db, good: Good, beside: Option<Standing>) -> Result<Found, StoreError> {
+fn settle(folder: &Path, store: sled::Db, good: &Good, beside: Option<Standing>) -> Result<Found, StoreError> {
     let in_store = good.standing;
-    let (standing, lost) = account(&good, beside);
-    let recovery = (lost > 0).then(|| Recovery {
-        saved: good.letters.len() as u64,
-        lost,
-        why: "letters are missing from the store".to_owned(),
-    });
+    let (standing, lost) = account(good, beside);
+    let held = good.held_after(standing.acknowledged);
+    let recovery =
+        (lost > 0).then(|| Recovery { saved: held, lost, why: "letters are missing from the store".to_owned() });
     if in_store != Some(standing) {
         let failed = |cause| StoreError::Sled { doing: "opening", cause };
         // An older state of the store may hold letters that were acknowledged since.
-        for number in good.letters.range(..=standing.acknowledged).map(|(number, _)| *number) {
+        for &number in good.numbers.range(..=standing.acknowledged) {
             store.remove(letter_key(number)).map_err(failed)?;
         }
         store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
         store.flush().map_err(failed)?;
         standing::write_beside(folder, &standing)?;
     }
-    let held = good.letters.range(standing.acknowledged + 1..).count() as u64;
     Ok(Found { db: store, held, standing, recovery })
 }
 
@@ -150,18 +165,17 @@ fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
         (Some(one), Some(other)) => one.later(other),
         (one, other) => one.or(other).unwrap_or_default(),
     };
-    if let Some((&number, signed)) = good.letters.last_key_value()
+    if let Some((number, hash)) = good.last
         && number >= standing.next
     {
         standing.next = number + 1;
-        standing.head = sha256(signed);
+        standing.head = hash;
     }
     if good.standing.is_none() && beside.is_none() {
         // Nothing tells what was acknowledged: what is before the first letter that is left was sent or is gone.
-        standing.acknowledged = good.letters.first_key_value().map_or(0, |(&number, _)| number - 1);
+        standing.acknowledged = good.numbers.first().map_or(0, |number| number - 1);
     }
-    let held = good.letters.range(standing.acknowledged + 1..).count() as u64;
-    let missing = standing.issued().saturating_sub(held);
+    let missing = standing.issued().saturating_sub(good.held_after(standing.acknowledged));
     let lost = missing.saturating_sub(standing.holes);
     standing.holes = missing;
     standing.lost += lost;
@@ -171,17 +185,21 @@ fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
 fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found, StoreError> {
     let path = folder.join(STORE);
     let failed = |cause| StoreError::Sled { doing: "repairing", cause };
-    let mut good = Good::default();
+    let mut carved = Carved::default();
     let damaged = folder.join(DAMAGED);
-    carve_folder(&damaged, &mut good).map_err(|cause| StoreError::File { file: damaged, cause })?;
+    carve_folder(&damaged, &mut carved).map_err(|cause| StoreError::File { file: damaged, cause })?;
+    let mut good = Good { standing: carved.standing, ..Good::default() };
+    for (number, signed) in &carved.letters {
+        good.add(*number, signed);
+    }
     let (standing, lost) = account(&good, beside);
-    good.letters = good.letters.split_off(&(standing.acknowledged + 1));
+    let letters = carved.letters.split_off(&(standing.acknowledged + 1));
     // Built under another name, so that a half-built store is never taken for a whole one.
     let building = folder.join("building");
     remove(&building).map_err(|cause| StoreError::File { file: building.clone(), cause })?;
     {
         let store = open(&building).map_err(failed)?;
-        for (number, signed) in &good.letters {
+        for (number, signed) in &letters {
             store.insert(letter_key(*number), frame_letter(*number, signed)).map_err(failed)?;
         }
         store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
@@ -189,25 +207,25 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
     }
     fs::rename(&building, &path).map_err(|cause| StoreError::File { file: path.clone(), cause })?;
     standing::write_beside(folder, &standing)?;
-    let saved = good.letters.len() as u64;
+    let saved = letters.len() as u64;
     let store = open(&path).map_err(failed)?;
     Ok(Found { db: store, held: saved, standing, recovery: Some(Recovery { saved, lost, why }) })
 }
 
 /// Finds every good frame in the raw files of a store.
-fn carve_folder(folder: &Path, good: &mut Good) -> io::Result<()> {
+fn carve_folder(folder: &Path, carved: &mut Carved) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            carve_folder(&entry.path(), good)?;
+            carve_folder(&entry.path(), carved)?;
         } else {
-            carve_file(File::open(entry.path())?, good)?;
+            carve_file(File::open(entry.path())?, carved)?;
         }
     }
     Ok(())
 }
 
-fn carve_file(file: File, good: &mut Good) -> io::Result<()> {
+fn carve_file(file: File, carved: &mut Carved) -> io::Result<()> {
     let overlap = HEADER + LETTER_MAX;
     let mut file = file;
     let mut piece = Vec::new();
@@ -218,7 +236,7 @@ fn carve_file(file: File, good: &mut Good) -> io::Result<()> {
             Ok(_) => piece.len() == before,
             Err(_) => true,
         };
-        carve(&piece, good);
+        carve(&piece, carved);
         if ended {
             return Ok(());
         }
@@ -226,15 +244,15 @@ fn carve_file(file: File, good: &mut Good) -> io::Result<()> {
     }
 }
 
-fn carve(bytes: &[u8], good: &mut Good) {
+fn carve(bytes: &[u8], carved: &mut Carved) {
     for at in 0..bytes.len().saturating_sub(4) {
         if bytes[at] != b'D' {
             continue;
         }
         if let Some((number, signed)) = read_letter(&bytes[at..]) {
-            good.letters.insert(number, signed.to_vec());
+            carved.letters.insert(number, signed.to_vec());
         } else if let Some(found) = bytes.get(at..at + standing::FRAME).and_then(Standing::read) {
-            good.standing = Some(good.standing.map_or(found, |known| known.later(found)));
+            carved.standing = Some(carved.standing.map_or(found, |known| known.later(found)));
         }
     }
 }
