@@ -67,7 +67,7 @@ pub enum TopicError {
     #[error(transparent)]
     Device(IdError),
     /// The rest.
-    #[error("no such topic; `docs/asyncapi.yaml` lists them")]
+    #[error("version 1 has no such topic")]
     Unknown,
 }
 

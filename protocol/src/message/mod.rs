@@ -1,4 +1,4 @@
-//! The messages of version 1. `didar.cddl` says the same in RFC 8610; `PROTOCOL` decisions live in docs.
+//! The messages of version 1; `didar.cddl` says the same in RFC 8610.
 //!
 //! Each message is a CBOR map with small integer keys, key 0 the version. Every field is bounded, on both sides:
 //! [`Message::encode`] refuses what [`Message::decode`] would refuse.

@@ -243,6 +243,8 @@ mod tests {
         .unwrap()
     }
 
+    type Bend = (&'static str, fn(&mut Sealed));
+
     /// Opens an envelope after it was changed on the way.
     fn open_bent(bend: impl FnOnce(&mut Sealed)) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let mut sealed = Sealed::parse(Kind::Attempt, &sealed(Kind::Attempt, b"signed")).unwrap();
@@ -279,7 +281,7 @@ mod tests {
     #[test]
     fn nothing_can_be_changed_on_the_way() {
         assert!(open_bent(|_| {}).is_ok());
-        let bends: [(&str, fn(&mut Sealed)); 6] = [
+        let bends: [Bend; 6] = [
             ("kind", |sealed| sealed.kind = Kind::ChallengeRequest),
             ("device", |sealed| {
                 sealed.envelope.device = "kiosk-2".parse().unwrap()

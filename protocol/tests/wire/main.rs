@@ -6,4 +6,5 @@ mod bad;
 mod golden;
 mod properties;
 mod samples;
+mod strategies;
 mod vectors;
