@@ -1,7 +1,7 @@
 //! The one codec, both directions: deterministic CBOR (RFC 8949, 4.2.1) with integer keys and bounds.
 //!
-//! A message says once which key, field and bound belong together ([`fields!`], [`choice!`]); reading and writing
-//! both follow that table. Writing also reads back, so that nobody sends what the peer would refuse.
+//! The table at the end of each message's file says once which key, field and bound belong together; reading and
+//! writing both follow it. Writing also reads back, so that nobody sends what the peer would refuse.
 //!
 //! Reading, in this order: size, well-formed CBOR of our subset, version, keys and bounds, rules across fields, and
 //! last the bytes must be the value's only encoding.
