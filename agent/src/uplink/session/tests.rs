@@ -147,6 +147,16 @@ fn what_waited_goes_out_when_the_link_is_up_and_not_before() {
 }
 
 #[test]
+fn what_was_sent_on_a_lost_connection_goes_out_at_once_on_the_next() {
+    let mut session = up();
+    check(&mut session, 0, attempt_letter(1, at(60_000)), "send:up/attempt");
+    check(&mut session, 100, Happened::Lost, "down");
+    check(&mut session, 350, Happened::Tick, "connect");
+    check(&mut session, 360, Happened::Accepted, "subscribe");
+    check(&mut session, 370, Happened::Subscribed, "state up send:up/attempt");
+}
+
+#[test]
 fn a_broker_that_never_answers_is_given_up() {
     let mut session = Session::new(at(0), Health::default());
     check(&mut session, 0, Happened::Tick, "connect");
