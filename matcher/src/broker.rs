@@ -160,7 +160,6 @@ impl BrokerPlan {
              allow_anonymous false\n\
              acl_file {acl}\n\
              max_packet_size {PACKET_MAX}\n\
-             message_size_limit {PACKET_MAX}\n\
              max_inflight_messages 20\n\
              max_queued_messages 200\n\
              max_queued_bytes 8388608\n\

@@ -33,6 +33,10 @@ pub struct Config {
     pub comparison: ComparisonConfig,
     /// References.
     pub reference: ReferenceConfig,
+    /// Pictures of documents.
+    pub document: PictureConfig,
+    /// Live pictures.
+    pub live: PictureConfig,
 }
 
 /// How to reach the broker.
@@ -109,10 +113,18 @@ pub struct ComparisonConfig {
 pub struct ReferenceConfig {
     /// Longest life of a reference, days; at least 1.
     pub retention_days: u32,
+}
+
+/// What a picture must be like to become a reference.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PictureConfig {
     /// Least distance between the eyes, pixels.
     pub interocular_px: f32,
     /// Least sharpness, 0 to 100.
     pub sharpness: u8,
+    /// Least exposure, 0 to 100.
+    pub exposure: u8,
     /// Most yaw, pitch and roll, degrees.
     pub pose_deg: f32,
 }
@@ -173,6 +185,8 @@ struct Raw {
     limits: LimitsConfig,
     comparison: ComparisonConfig,
     reference: ReferenceConfig,
+    document: PictureConfig,
+    live: PictureConfig,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +219,8 @@ impl Config {
             limits: raw.limits,
             comparison: raw.comparison,
             reference: raw.reference,
+            document: raw.document,
+            live: raw.live,
         };
         config.check(path)?;
         config.root(path.parent().unwrap_or(Path::new(".")));

@@ -124,12 +124,16 @@ pub fn decide(claim: &Claim, rules: &Rules) -> Decision {
 fn compare(face: Face, rules: &Rules) -> (VerdictOutcome, Reason) {
     match face {
         Face::NotCompared | Face::PoorPicture => (VerdictOutcome::Inconclusive, Reason::PoorQuality),
-        // `!(a >= b)` and not `a < b`: a figure that is no number never passes.
-        Face::Compared { own: Some(own), .. } if !(own >= rules.continuity) => {
-            (VerdictOutcome::Spoof, Reason::FaceChanged)
+        Face::Compared { similarity, own } => {
+            // Every comparison with a figure that is no number is false: it never passes.
+            let one_face = own.is_none_or(|own| own >= rules.continuity);
+            let same_person = similarity >= rules.threshold;
+            match (one_face, same_person) {
+                (false, _) => (VerdictOutcome::Spoof, Reason::FaceChanged),
+                (true, false) => (VerdictOutcome::NoMatch, Reason::NotSamePerson),
+                (true, true) => (VerdictOutcome::Match, Reason::None),
+            }
         }
-        Face::Compared { similarity, .. } if similarity >= rules.threshold => (VerdictOutcome::Match, Reason::None),
-        Face::Compared { .. } => (VerdictOutcome::NoMatch, Reason::NotSamePerson),
     }
 }
 

@@ -70,10 +70,10 @@ pub enum IdentityError {
 pub enum SpeakError {
     /// A field is out of bounds: a bug of ours.
     #[error("own message cannot be encoded")]
-    Encode(#[from] didar_protocol::codec::EncodeError),
+    Encode(#[from] Box<didar_protocol::codec::EncodeError>),
     /// Signing failed.
     #[error("own message cannot be signed")]
-    Sign(#[from] SealError),
+    Sign(#[from] Box<SealError>),
 }
 
 impl Identity {
@@ -129,8 +129,8 @@ impl Identity {
     /// # Errors
     /// When a field is out of its bounds or the key fails.
     pub fn speak<M: Message>(&self, message: &M) -> Result<Vec<u8>, SpeakError> {
-        let payload = message.encode()?;
-        Ok(seal::sign_with_certificate(M::KIND, &payload, &self.signer, self.certificate.der())?)
+        let payload = message.encode().map_err(Box::new)?;
+        Ok(seal::sign_with_certificate(M::KIND, &payload, &self.signer, self.certificate.der()).map_err(Box::new)?)
     }
 }
 

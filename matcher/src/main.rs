@@ -20,7 +20,7 @@ use didar_matcher::pki::{Certificate, Holder};
 use didar_matcher::reference::{Portraits as _, Reference, Source, VisionPortraits};
 use didar_matcher::serve;
 use didar_matcher::site::{OPERATOR, Site, Wishes};
-use didar_matcher::store::{DeviceState, Store};
+use didar_matcher::store::{DeviceState, Listed, Store};
 use didar_matcher::time;
 use didar_matcher::tls;
 use didar_matcher::watch::{self, Post, Sight, WatchError};
@@ -136,9 +136,9 @@ fn entry(config: &Config, what: What) -> Entry {
 fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let config = config_of(&arguments.place)?;
     let picture = read_picture(&arguments.picture)?;
-    let mut portraits = VisionPortraits::load(&config.models, config.reference, config.comparison)?;
+    let mut portraits = VisionPortraits::load(&config)?;
     let template = portraits
-        .reduce(&picture)
+        .reduce(&picture, Source::Document)
         .with_context(|| format!("picture {} cannot become a reference", arguments.picture.display()))?;
     let reference = Reference { template, picture, model: portraits.model() };
     let now_ms = time::now_ms();
@@ -273,9 +273,15 @@ fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             let Holder::Device(device) = found.holder() else {
                 bail!("{} is of {}, not of a device", certificate.display(), found.holder());
             };
+            // Judged by its first second: one that has ended still vouches for the records of its time.
+            let issued_ms = found.not_before_s() * 1000;
             found
-                .check(&tls::read_ca(&config.broker.ca)?, time::now_ms())
+                .check(&tls::read_ca(&config.broker.ca)?, issued_ms)
                 .with_context(|| certificate.display().to_string())?;
+            if found.not_after_s() * 1000 <= time::now_ms() {
+                let ended = time::text(found.not_after_s() * 1000);
+                tracing::warn!(%device, ended, "this certificate has ended: the device is refused until it has a new one");
+            }
             let mut store = open_store(&config)?;
             let work = store.begin()?;
             work.add_device(device, &found, &initiator, time::now_ms())?;
@@ -289,13 +295,14 @@ fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         }
         DeviceCommand::List { place } => {
             let mut store = open_store(&config_of(&place)?)?;
-            for (device, state, online, until_s, initiators) in store.begin()?.devices()? {
+            for listed in store.begin()?.devices()? {
+                let Listed { id, state, online, not_after_s, initiators } = listed;
                 let state = match state {
                     DeviceState::Active => "active",
                     DeviceState::Revoked => "revoked",
                 };
                 let online = if online { "connected" } else { "gone" };
-                println!("{device}  {state}  {online}  until {}  serves {initiators}", time::text(until_s * 1000));
+                println!("{id}  {state}  {online}  until {}  serves {initiators}", time::text(not_after_s * 1000));
             }
         }
         DeviceCommand::Revoke { device, place } => {

@@ -2,14 +2,12 @@
 //!
 //! [`Portraits`] is the edge to the vision code; [`VisionPortraits`] is the real one, tests script theirs.
 
-use std::path::Path;
-
 use didar_protocol::id::{Hash, sha256};
 use didar_protocol::message::{ModelRef, ModelRole, Template};
 use didar_vision::{Models, Perceiver, Picture, PictureError, ReferenceFace, Role, VisionError};
 use zeroize::Zeroizing;
 
-use crate::config::{ComparisonConfig, ReferenceConfig};
+use crate::config::{Config, PictureConfig};
 
 /// What is kept of a person's face: a template, the picture that it comes from, and the model that made it.
 pub struct Reference {
@@ -33,11 +31,11 @@ pub enum Source {
 
 /// The edge to the vision code.
 pub trait Portraits: Send {
-    /// Reduces a picture of one face to a template.
+    /// Reduces a picture of one face to a template; a live picture and a document's have limits of their own.
     ///
     /// # Errors
     /// When the picture is none, or not fit to be a reference.
-    fn reduce(&mut self, picture: &[u8]) -> Result<Template, PictureRefusal>;
+    fn reduce(&mut self, picture: &[u8], source: Source) -> Result<Template, PictureRefusal>;
 
     /// Cosine between two templates, -1 to 1; `None` where one of them is no template.
     fn similarity(&self, a: &Template, b: &Template) -> Option<f32>;
@@ -91,6 +89,14 @@ pub enum PictureRefusal {
         /// Least sharpness.
         least: u8,
     },
+    /// Too dark or too bright.
+    #[error("exposure {found} of 100: at least {least} is needed; the face is too dark or too bright")]
+    Exposure {
+        /// Exposure found.
+        found: u8,
+        /// Least exposure.
+        least: u8,
+    },
     /// The vision code failed.
     #[error("the picture could not be examined")]
     Vision(#[from] VisionError),
@@ -113,27 +119,29 @@ pub enum ModelsError {
 /// The real vision code.
 pub struct VisionPortraits {
     perceiver: Perceiver,
-    limits: ReferenceConfig,
+    document: PictureConfig,
+    live: PictureConfig,
     model: Hash,
     judged: Vec<Hash>,
     threshold: f32,
 }
 
 impl VisionPortraits {
-    /// Loads the models of `manifest`.
+    /// Loads the models that the configuration names.
     ///
     /// # Errors
     /// When a model is missing or damaged, or the manifest names no threshold for the wanted rate.
-    pub fn load(manifest: &Path, limits: ReferenceConfig, comparison: ComparisonConfig) -> Result<Self, ModelsError> {
-        let models = Models::load(manifest)?;
-        let name = format!("cosine_far_1e-{}", comparison.false_match_exponent);
+    pub fn load(config: &Config) -> Result<Self, ModelsError> {
+        let models = Models::load(&config.models)?;
+        let name = format!("cosine_far_1e-{}", config.comparison.false_match_exponent);
         let threshold = models.threshold(Role::Embedding, &name).ok_or(ModelsError::Threshold { name })?;
         let of = |wanted: Role| {
             models.references().into_iter().filter(move |(role, _)| *role == wanted).map(|(_, hash)| hash)
         };
         let embedding: Vec<Hash> = of(Role::Embedding).collect();
         let judged = embedding.iter().copied().chain(of(Role::Passive)).collect();
-        Ok(Self { perceiver: Perceiver::new(&models)?, limits, model: together(&embedding), judged, threshold })
+        let (document, live) = (config.document, config.live);
+        Ok(Self { perceiver: Perceiver::new(&models)?, document, live, model: together(&embedding), judged, threshold })
     }
 
     /// The cosine from which two faces are one person's.
@@ -143,8 +151,11 @@ impl VisionPortraits {
 }
 
 impl Portraits for VisionPortraits {
-    fn reduce(&mut self, picture: &[u8]) -> Result<Template, PictureRefusal> {
-        let limits = self.limits;
+    fn reduce(&mut self, picture: &[u8], source: Source) -> Result<Template, PictureRefusal> {
+        let limits = match source {
+            Source::Document => self.document,
+            Source::Live => self.live,
+        };
         let picture = Picture::decode(picture)?;
         let frame = picture.view();
         self.perceiver.reset();
@@ -161,9 +172,12 @@ impl Portraits for VisionPortraits {
         if turned > limits.pose_deg {
             return Err(PictureRefusal::Turned { found: turned, most: limits.pose_deg });
         }
-        let sharpness = didar_vision::quality(&frame, &face).sharpness;
-        if sharpness < limits.sharpness {
-            return Err(PictureRefusal::Blurred { found: sharpness, least: limits.sharpness });
+        let quality = didar_vision::quality(&frame, &face);
+        if quality.sharpness < limits.sharpness {
+            return Err(PictureRefusal::Blurred { found: quality.sharpness, least: limits.sharpness });
+        }
+        if quality.exposure < limits.exposure {
+            return Err(PictureRefusal::Exposure { found: quality.exposure, least: limits.exposure });
         }
         let aligned = ReferenceFace::from_document(didar_vision::align(&frame, &face));
         let (scale, values) = self.perceiver.embed_reference(aligned)?.quantised();

@@ -80,7 +80,7 @@ pub async fn serve_site(
 
 fn service(config: &Config) -> Result<Service, ServeError> {
     let identity = Identity::load(config)?;
-    let portraits = VisionPortraits::load(&config.models, config.reference, config.comparison)?;
+    let portraits = VisionPortraits::load(config)?;
     let rules = Rules::new(config, portraits.threshold());
     let store = Store::open(&config.store.database, &config.keys.store)?;
     Ok(Service::new(config.env, store, identity, rules, Box::new(portraits), Box::new(Policy::shipped())))

@@ -235,6 +235,9 @@ async fn a_device_cannot_take_anothers_client_id() {
     let serving = serve(&folder.path().join("site"));
     let (one, two) = (serving.device("kiosk-1"), serving.device("kiosk-2"));
     let mut victim = serving.connect(&two, "kiosk-2").await;
+    victim.subscribe("didar/1/test/matcher/keys").await;
+    let (keys, _) = victim.heard("/matcher/keys").await;
+    assert!(keys.retain);
     victim.subscribe("didar/1/test/device/kiosk-2/down/#").await;
     for taken in ["kiosk-2", "matcher:matcher-1"] {
         let _thief = serving.connect(&one, taken).await;

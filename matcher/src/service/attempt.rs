@@ -172,7 +172,7 @@ impl Centre {
         let Some(reference) = work.reference(&challenge.subject.tag, source, now_ms)? else {
             return Ok(Ruling::refuse(Reason::SubjectUnknown));
         };
-        let Some(known) = self.renewed(reference) else { return Ok(Ruling::refuse(Reason::ModelFault)) };
+        let Some(known) = self.renewed(reference, source) else { return Ok(Ruling::refuse(Reason::ModelFault)) };
         let claim = |face| Claim::Proved { liveness: Liveness::Live, face };
         if challenge.stage == Stage::Subsequent {
             let Some(similarity) = self.portraits.similarity(template, &known) else {
@@ -185,7 +185,7 @@ impl Centre {
             return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("primary attempt without a picture"));
         };
         // The centre makes its own template from the picture: it never enrols one that a device computed.
-        let own = match self.portraits.reduce(picture.as_jpeg()) {
+        let own = match self.portraits.reduce(picture.as_jpeg(), Source::Live) {
             Ok(own) => own,
             Err(error) => {
                 tracing::info!(attempt = %challenge.attempt, why = %error, "live picture cannot become a reference");
@@ -206,12 +206,12 @@ impl Centre {
     }
 
     /// The reference's template under the model in use: made anew from its picture where another model made it.
-    fn renewed(&mut self, reference: Reference) -> Option<Template> {
+    fn renewed(&mut self, reference: Reference, source: Source) -> Option<Template> {
         if reference.model == self.portraits.model() {
             return Some(reference.template);
         }
         self.portraits
-            .reduce(&reference.picture)
+            .reduce(&reference.picture, source)
             .inspect_err(|error| tracing::error!(why = %error, "reference cannot be renewed for the model in use"))
             .ok()
     }

@@ -43,6 +43,21 @@ pub struct Seen {
     pub online: bool,
 }
 
+/// A device as the operator lists it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Whether it is served.
+    pub state: DeviceState,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Last second of its newest certificate, Unix seconds.
+    pub not_after_s: u64,
+    /// The initiators that it may serve, with spaces between.
+    pub initiators: String,
+}
+
 impl Work<'_> {
     /// Registers a device by its certificate, or gives a registered one a further certificate; it becomes active,
     /// and serves these initiators and no others. A new certificate begins a new count of connections.
@@ -154,11 +169,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Every device: id, state, whether it is connected, last second of its newest certificate, initiators.
+    /// Every device, by id.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn devices(&self) -> Result<Vec<(String, DeviceState, bool, u64, String)>, StoreError> {
+    pub fn devices(&self) -> Result<Vec<Listed>, StoreError> {
         let mut statement = self.tx.prepare(
             "SELECT d.device, d.state, d.online,
                     COALESCE((SELECT max(not_after_s) FROM certificates c WHERE c.device = d.device), 0),
@@ -167,7 +182,8 @@ impl Work<'_> {
         )?;
         let rows = statement.query_map([], |row| {
             let state = if row.get::<_, i64>(1)? == 0 { DeviceState::Active } else { DeviceState::Revoked };
-            Ok((row.get(0)?, state, row.get(2)?, from_sql(row.get(3)?), row.get(4)?))
+            let not_after_s = from_sql(row.get(3)?);
+            Ok(Listed { id: row.get(0)?, state, online: row.get(2)?, not_after_s, initiators: row.get(4)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

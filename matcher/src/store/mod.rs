@@ -14,7 +14,7 @@ mod vault;
 
 pub use audit::{AuditKept, Shown};
 pub use challenges::{Closing, Issued, NewChallenge};
-pub use devices::{Device, DeviceState, Seen};
+pub use devices::{Device, DeviceState, Listed, Seen};
 pub use failures::Failure;
 pub use references::{Destroyed, Subject, SubjectTag};
 pub use sqlite::{Store, StoreError, Work};

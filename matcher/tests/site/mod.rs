@@ -36,7 +36,7 @@ pub const DAY_S: u64 = 86_400;
 struct Eyes;
 
 impl Portraits for Eyes {
-    fn reduce(&mut self, picture: &[u8]) -> Result<Template, PictureRefusal> {
+    fn reduce(&mut self, picture: &[u8], _: Source) -> Result<Template, PictureRefusal> {
         match picture.get(4) {
             Some(255) | None => Err(PictureRefusal::NoFace { least: 40.0 }),
             Some(degrees) => Ok(template(*degrees)),
