@@ -8,6 +8,7 @@
 
 pub mod arrival;
 pub mod fault;
+mod link;
 pub mod mqtt;
 pub mod session;
 pub mod trust;

@@ -1,22 +1,17 @@
 //! The driver: [`super::session`]'s decisions carried out over the client library.
 //!
-//! **Here:** one task that owns the session and at most one connection, and a second one per connection that reads it.
-//! **Not here:** decisions; bytes of sealed messages ([`crate::ask`] makes them).
+//! **Here:** one task that owns the session and at most one connection.
+//! **Not here:** decisions; the connection itself ([`super::link`]); bytes of sealed messages ([`crate::ask`]).
 //! **Start** with [`MqttUplink::start`].
-//!
-//! Each connection gets a client of its own, with empty tables and its own pre-signed will.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::id::{Env, RequestId};
 use didar_protocol::message::{ModelRef, State};
 use didar_protocol::topic::{Lane, Topic};
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event as ClientEvent, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
+use rumqttc::v5::MqttOptions;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
 use rustls_pki_types::ServerName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +19,8 @@ use tokio::time::timeout;
 
 use super::arrival::{Correlated, Inbox, kept_keys};
 use super::fault::{LinkFault, Stage};
-use super::session::{Act, Happened, Heard, Ignored, Parcel, Session};
+use super::link::{Content, KEEP_ALIVE, Link, Outbound, Publication, Report};
+use super::session::{Act, Happened, Heard, Ignored, Session};
 use super::trust::{TrustAnchor, TrustError};
 use crate::ask;
 use crate::attempt::Event;
@@ -32,27 +28,10 @@ use crate::edge::{Clock, Health, Letter, Uplink, UplinkError};
 use crate::identity::Identity;
 use crate::outbox::Memory;
 
-/// The broker is asked for a sign of life this often; a link that stays silent twice as long is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// A write that gets nowhere for so long means a dead link: with the keep-alive's, well under 30 s.
-const STUCK_MAX: Duration = Duration::from_secs(15);
-/// Longest wait for TCP, TLS and the broker's answer together, in seconds.
-const CONNECT_MAX_S: u64 = 10;
-/// How long the broker keeps messages for a device that is away.
-const SESSION_EXPIRY_S: u32 = 24 * 60 * 60;
-/// Largest packet that we take: the largest message to a device is 8 KiB.
-const PACKET_MAX: u32 = 16 * 1024;
-/// Messages that the broker may have unacknowledged from us: Mosquitto's default for its side.
-const INFLIGHT_MAX: u16 = 20;
 /// Orders of the loop that may wait.
 const ORDERS_MAX: usize = 256;
-/// Packets that may wait for the client; beyond it the loop's orders wait.
-const OUTBOUND_MAX: usize = 32;
 /// Longest wait for the farewell to go out.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
-
-const SIGNED: &str = "application/cose; cose-type=\"cose-sign1\"";
-const SEALED: &str = "application/vnd.didar.sealed+cbor";
 
 /// Where the uplink goes, and what it tells of the device.
 pub struct Settings {
@@ -190,31 +169,10 @@ enum Count {
     Spent,
 }
 
-/// One connection.
-struct Link {
-    client: AsyncClient,
-    reports: mpsc::Receiver<Report>,
-    reader: JoinHandle<()>,
-    outbound: VecDeque<Outbound>,
-    stage: Stage,
-}
-
-enum Report {
-    Packet(Box<Packet>),
-    Broken(rumqttc::v5::ConnectionError),
-    Stuck,
-}
-
-enum Outbound {
-    Subscribe(Vec<Filter>),
-    Publish { topic: String, retain: bool, bytes: Vec<u8>, properties: PublishProperties },
-}
-
 /// What ended a wait.
 enum Woken {
     Order(Option<Happened>),
-    Report(Option<Report>),
-    Sent,
+    Report(Report),
     Deadline,
 }
 
@@ -232,7 +190,6 @@ impl Driver {
                 Woken::Order(Some(order)) => Some(order),
                 Woken::Order(None) => return self.farewell().await,
                 Woken::Report(report) => self.judge(report),
-                Woken::Sent => None,
                 Woken::Deadline => Some(Happened::Tick),
             };
         }
@@ -241,13 +198,13 @@ impl Driver {
     async fn wait(&mut self, orders: &mut mpsc::Receiver<Happened>) -> Woken {
         let now = self.clock.now();
         let rest = self.session.deadline().map_or(KEEP_ALIVE, |deadline| deadline.since(now));
-        let room = self.link.as_ref().is_none_or(|link| link.outbound.len() < OUTBOUND_MAX);
+        // Without room nothing is taken until a packet has gone out; its acknowledgement is the report that ends this wait.
+        let room = self.link.as_ref().is_none_or(Link::has_room);
         let woken = async {
             match &mut self.link {
                 Some(link) => tokio::select! {
                     biased;
-                    report = link.reports.recv() => Woken::Report(report),
-                    () = pass_on(&link.client, &mut link.outbound) => Woken::Sent,
+                    report = link.turn() => Woken::Report(report),
                     order = orders.recv(), if room => Woken::Order(order),
                 },
                 None => Woken::Order(orders.recv().await),
@@ -276,18 +233,19 @@ impl Driver {
             Act::Drop => self.link = None,
             Act::Subscribe => {
                 self.count = Count::Spent;
-                let filters = self.inbox.filters().map(|topic| Filter::new(topic, QoS::AtLeastOnce)).collect();
-                self.outbound(Outbound::Subscribe(filters));
+                let filters = self.inbox.filters().map(str::to_owned).collect();
+                self.post(Outbound::Subscribe(filters));
             }
             Act::PublishState(health) => {
                 self.say_up();
                 if let Some(state) = self.state(&health, Online::Yes) {
-                    self.outbound(state);
+                    self.post(Outbound::Publish(state));
                 }
             }
             Act::Publish(parcel) => {
-                let parcel = self.parcel(parcel);
-                self.outbound(parcel);
+                let content = if parcel.lane == Lane::Audit { Content::Signed } else { Content::Sealed };
+                let publication = Publication::new(self.topic(parcel.lane), parcel.bytes.to_vec(), content);
+                self.post(Outbound::Publish(publication.correlated(parcel.correlation).expiring(parcel.expires_in)));
             }
             Act::Tell(event) => self.events.send(event).await.map_err(|_| LoopGone)?,
             Act::KeepKeys(signed) => {
@@ -308,10 +266,10 @@ impl Driver {
         Ok(())
     }
 
-    fn judge(&mut self, report: Option<Report>) -> Option<Happened> {
+    fn judge(&mut self, report: Report) -> Option<Happened> {
         let stage = self.link.as_ref().map_or(Stage::Opening, |link| link.stage);
         let fault = match report {
-            Some(Report::Packet(packet)) => match *packet {
+            Report::Packet(packet) => match *packet {
                 Packet::ConnAck(_) => {
                     if let Some(link) = &mut self.link {
                         link.stage = Stage::Open;
@@ -336,12 +294,12 @@ impl Driver {
                 }
                 _ => return None,
             },
-            Some(Report::Broken(error)) => {
+            Report::Broken(error) => {
                 let now_s = self.clock.unix_ms(self.clock.now()) / 1000;
                 let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
                 LinkFault::of(&error, stage, &self.address, self.identity.facts(), now_s)
             }
-            Some(Report::Stuck) | None => LinkFault::Silent { address: self.address.clone() },
+            Report::Stuck => LinkFault::Silent { address: self.address.clone() },
         };
         self.link = None;
         if self.said.borrow().as_ref() != Some(&fault) {
@@ -403,40 +361,22 @@ impl Driver {
         }
     }
 
-    fn outbound(&mut self, packet: Outbound) {
+    fn post(&mut self, packet: Outbound) {
         if let Some(link) = &mut self.link {
-            link.outbound.push_back(packet);
+            link.post(packet);
         }
     }
 
     /// Begins a connection; `None` when not even its will can be signed, which is logged and tried again.
     fn connect(&self, health: &Health) -> Option<Link> {
+        let will = self.state(health, Online::No)?;
         let Settings { host, port, .. } = &self.settings;
-        let mut options = MqttOptions::new(self.identity.device().as_str(), host, *port);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        let will = match self.state(health, Online::No)? {
-            Outbound::Publish { topic, bytes, .. } => LastWill::new(topic, bytes, QoS::AtLeastOnce, true, None),
-            Outbound::Subscribe(_) => return None,
-        };
-        options
-            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(&self.tls))))
-            .set_network_options(network)
-            .set_keep_alive(KEEP_ALIVE)
-            .set_connection_timeout(CONNECT_MAX_S)
-            .set_clean_start(false)
-            .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
-            .set_max_packet_size(Some(PACKET_MAX))
-            .set_outgoing_inflight_upper_limit(INFLIGHT_MAX)
-            .set_last_will(will);
-        let (client, client_loop) = AsyncClient::new(options, OUTBOUND_MAX);
-        let (sender, reports) = mpsc::channel(OUTBOUND_MAX);
-        let reader = tokio::spawn(read_all(client_loop, sender));
-        Some(Link { client, reports, reader, outbound: VecDeque::new(), stage: Stage::Opening })
+        let options = MqttOptions::new(self.identity.device().as_str(), host, *port);
+        Some(Link::open(options, Arc::clone(&self.tls), will))
     }
 
     /// The retained state, for now or as the connection's will.
-    fn state(&self, health: &Health, online: Online) -> Option<Outbound> {
+    fn state(&self, health: &Health, online: Online) -> Option<Publication> {
         let state = State {
             device: self.identity.device().clone(),
             online: matches!(online, Online::Yes),
@@ -450,7 +390,7 @@ impl Driver {
             at_ms: self.clock.unix_ms(self.clock.now()),
         };
         match ask::state(&state, self.identity.as_ref()) {
-            Ok(bytes) => Some(self.publication(Lane::State, true, bytes, properties(SIGNED))),
+            Ok(bytes) => Some(Publication::new(self.topic(Lane::State), bytes, Content::Signed).retained()),
             Err(why) => {
                 tracing::error!("the device's state cannot be told: {why}");
                 None
@@ -458,18 +398,8 @@ impl Driver {
         }
     }
 
-    fn parcel(&self, parcel: Parcel) -> Outbound {
-        let content = if parcel.lane == Lane::Audit { SIGNED } else { SEALED };
-        let mut properties = properties(content);
-        properties.message_expiry_interval = parcel.expires_in.map(|rest| rest.as_secs().max(1) as u32);
-        properties.user_properties = trace(&parcel.correlation).into_iter().collect();
-        properties.correlation_data = Some(parcel.correlation.into());
-        self.publication(parcel.lane, false, parcel.bytes.to_vec(), properties)
-    }
-
-    fn publication(&self, lane: Lane, retain: bool, bytes: Vec<u8>, properties: PublishProperties) -> Outbound {
-        let topic = Topic::Device { env: self.settings.env, device: self.identity.device().clone(), lane };
-        Outbound::Publish { topic: topic.to_string(), retain, bytes, properties }
+    fn topic(&self, lane: Lane) -> String {
+        Topic::Device { env: self.settings.env, device: self.identity.device().clone(), lane }.to_string()
     }
 
     /// Tells that the device goes away by itself, and closes the connection.
@@ -477,26 +407,10 @@ impl Driver {
         let health = self.session.health().clone();
         let state = self.session.is_up().then(|| self.state(&health, Online::No)).flatten();
         let (Some(state), Some(link)) = (state, &mut self.link) else { return };
-        link.outbound.push_back(state);
-        let said = async {
-            while !link.outbound.is_empty() {
-                pass_on(&link.client, &mut link.outbound).await;
-            }
-            if link.client.disconnect().await.is_err() {
-                return;
-            }
-            // The reader ends when the broker closes the connection.
-            while link.reports.recv().await.is_some() {}
-        };
-        if timeout(FAREWELL_MAX, said).await.is_err() {
+        link.post(Outbound::Publish(state));
+        if timeout(FAREWELL_MAX, link.close()).await.is_err() {
             tracing::warn!("broker {} did not hear our farewell", self.address);
         }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.reader.abort();
     }
 }
 
@@ -511,49 +425,6 @@ enum Online {
 
 /// The agent's loop does not listen any more.
 struct LoopGone;
-
-/// Reads a connection until it breaks. Nothing else waits inside: a cancelled wait could lose a packet.
-async fn read_all(mut client: EventLoop, reports: mpsc::Sender<Report>) {
-    loop {
-        let report = match timeout(STUCK_MAX, client.poll()).await {
-            Ok(Ok(ClientEvent::Incoming(packet))) => Report::Packet(Box::new(packet)),
-            Ok(Ok(ClientEvent::Outgoing(_))) => continue,
-            Ok(Err(error)) => Report::Broken(error),
-            Err(_) => Report::Stuck,
-        };
-        let last = !matches!(report, Report::Packet(_));
-        if reports.send(report).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Hands the first waiting packet to the client; waits for ever when there is none. Cancelled, it hands over nothing.
-async fn pass_on(client: &AsyncClient, outbound: &mut VecDeque<Outbound>) {
-    let handed = match outbound.front() {
-        None => return std::future::pending().await,
-        Some(Outbound::Subscribe(filters)) => client.subscribe_many(filters.clone()).await,
-        Some(Outbound::Publish { topic, retain, bytes, properties }) => {
-            let (qos, properties) = (QoS::AtLeastOnce, properties.clone());
-            client.publish_with_properties(topic.as_str(), qos, *retain, bytes.clone(), properties).await
-        }
-    };
-    if handed.is_err() {
-        // The reader is gone; its report says why and comes first.
-        return std::future::pending().await;
-    }
-    outbound.pop_front();
-}
-
-fn properties(content_type: &str) -> PublishProperties {
-    PublishProperties { content_type: Some(content_type.to_owned()), ..PublishProperties::default() }
-}
-
-/// W3C trace context: the name of the request or attempt is the trace, its second half our span.
-fn trace(correlation: &[u8]) -> Option<(String, String)> {
-    let name: &[u8; 16] = correlation.try_into().ok()?;
-    Some(("traceparent".to_owned(), format!("00-{}-{}-01", hex::encode(name), hex::encode(&name[8..]))))
-}
 
 /// Randomness for the waits' jitter; without entropy the waits are merely the same.
 fn random() -> u64 {
