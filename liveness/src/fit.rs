@@ -74,7 +74,7 @@ pub(crate) struct Fit {
     background: Vec<Cell>,
 }
 
-/// The sums of one cell's normal equations; a look can be added or taken away.
+/// The sums of one cell's normal equations.
 #[derive(Clone, Copy, Default)]
 struct Sums {
     a: [[f64; 3]; 3],
@@ -82,15 +82,32 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, sign: f64, factor: f64, light: Light, value: f64) {
+    /// A look at this state: the left side.
+    fn expect(&mut self, factor: f64, light: Light) {
+        self.turn(1.0, factor, light);
+    }
+
+    /// Takes [`expect`](Self::expect) back.
+    fn forget(&mut self, factor: f64, light: Light) {
+        self.turn(-1.0, factor, light);
+    }
+
+    fn turn(&mut self, sign: f64, factor: f64, light: Light) {
         let (l, r) = weights(light);
         let x = [factor, l, r];
         for i in 0..3 {
             for j in 0..3 {
                 self.a[i][j] += sign * x[i] * x[j];
             }
-            self.b[i] += sign * x[i] * value;
         }
+    }
+
+    /// What the look showed: the right side.
+    fn see(&mut self, factor: f64, light: Light, value: f64) {
+        let (l, r) = weights(light);
+        self.b[0] += factor * value;
+        self.b[1] += l * value;
+        self.b[2] += r * value;
     }
 
     /// The cell; a lamp that is never `played` counts as dark.
@@ -117,19 +134,26 @@ impl Fit {
             .map(|cell| {
                 let mut sums = Sums::default();
                 for look in &used {
-                    sums.add(1.0, 1.0, code[look.slot], look.background[cell]);
+                    sums.expect(1.0, code[look.slot]);
+                    sums.see(1.0, code[look.slot], look.background[cell]);
                 }
                 sums.cell(played).unwrap_or_default()
             })
             .collect();
         let mut fit = Self { face: Vec::new(), background };
         let factors: Vec<f64> = used.iter().map(|look| fit.factor(look, code[look.slot])).collect();
+        // Most cells are clipped in no frame: their equations differ in the right side only.
+        let mut whole = Sums::default();
+        used.iter().zip(&factors).for_each(|(look, factor)| whole.expect(*factor, code[look.slot]));
         fit.face = (0..CELLS)
             .map(|cell| {
-                let mut sums = Sums::default();
+                let mut sums = whole;
                 for (look, factor) in used.iter().zip(&factors) {
-                    if !look.clipped[cell] {
-                        sums.add(1.0, *factor, code[look.slot], look.face[cell]);
+                    let light = code[look.slot];
+                    if look.clipped[cell] {
+                        sums.forget(*factor, light);
+                    } else {
+                        sums.see(*factor, light, look.face[cell]);
                     }
                 }
                 sums.cell(played)

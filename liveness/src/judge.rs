@@ -392,7 +392,7 @@ impl Brightness {
 }
 
 /// Latest answer that is looked for, in frames.
-const LATE_FRAMES_MAX: u32 = 6;
+const LATE_FRAMES_MAX: u32 = 5;
 /// Least share of a cell that the mean face covers, thousandths.
 const COVER_MIN: i16 = 900;
 /// A background darker than this counts as this: a tenth of a code value.

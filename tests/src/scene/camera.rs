@@ -88,7 +88,7 @@ impl PixelOrder {
 
 /// The sensor: from linear light to code values.
 pub(crate) struct Sensor {
-    codes: Vec<u8>,
+    codes: Box<[u8; 1 << 16]>,
     noise: Vec<i8>,
 }
 
@@ -100,7 +100,7 @@ impl Sensor {
         let code = |linear: u32| (linear as f32 / ONE as f32).powf(1.0 / gamma) * 255.0 + 0.5;
         let mut random = Random::new(1);
         Self {
-            codes: (0..=ONE).map(|linear| code(linear) as u8).collect(),
+            codes: Box::new(std::array::from_fn(|linear| code(linear as u32) as u8)),
             // Shot noise grows with the root of the light; after a gamma of about 2 it is the same everywhere.
             noise: (0..NOISE + WIDTH).map(|_| (random.normal() * noise_codes).round() as i8).collect(),
         }
@@ -117,9 +117,9 @@ impl Sensor {
             let mut at = walk.row(y);
             let mut next = |x: usize| {
                 let linear = mix.light(sample(maps, at));
-                at = [at[0] + walk.along[0], at[1] + walk.along[1]];
+                at = [at[0].wrapping_add(walk.along[0]), at[1].wrapping_add(walk.along[1])];
                 let grain = i32::from(noise[x]);
-                linear.map(|v| (i32::from(self.codes[v.min(ONE) as usize]) + grain).clamp(0, 255))
+                linear.map(|v| i32::from(self.codes[usize::from(v)]).wrapping_add(grain).clamp(0, 255))
             };
             match order {
                 PixelOrder::Yuyv => {
@@ -152,10 +152,12 @@ impl Mix {
         Self { ambient: share(recipe.ambient), left: share(recipe.lit[0]), right: share(recipe.lit[1]) }
     }
 
+    /// Never overflows: each factor is at most 1,024, each part at most 65,535.
     #[inline(always)]
-    fn light(&self, pixel: [u32; 8]) -> [u32; 3] {
-        let lamps = self.left * pixel[3] + self.right * pixel[4];
-        [0, 1, 2].map(|k| (self.ambient * pixel[k] + lamps) >> 8)
+    fn light(&self, pixel: Pixel) -> [u16; 3] {
+        let part = |factor: u32, k: usize| factor.wrapping_mul(u32::from(pixel[k]));
+        let lamps = part(self.left, 3).wrapping_add(part(self.right, 4));
+        [0, 1, 2].map(|k| (part(self.ambient, k).wrapping_add(lamps) >> 8).min(ONE) as u16)
     }
 }
 
@@ -183,33 +185,36 @@ impl Walk {
     }
 }
 
-/// The canvas between its pixels.
+/// The canvas between its pixels. Written so that the compiler multiplies eight numbers at once (`pmulhuw`).
 #[inline(always)]
-fn sample(maps: &Maps, [x, y]: [i32; 2]) -> [u32; 8] {
+fn sample(maps: &Maps, [x, y]: [i32; 2]) -> Pixel {
     let column = (x >> 16).clamp(0, CANVAS_WIDTH as i32 - 2) as usize;
     let row = (y >> 16).clamp(0, CANVAS_HEIGHT as i32 - 2) as usize;
     let (u, v) = ((x >> 8 & 255) as u32, (y >> 8 & 255) as u32);
-    let weights = [(256 - u) * (256 - v), u * (256 - v), (256 - u) * v, u * v];
-    let at = row * CANVAS_WIDTH + column;
-    let (upper, lower) = (&maps.pixels[at..at + 2], &maps.pixels[at + CANVAS_WIDTH..at + CANVAS_WIDTH + 2]);
-    let mut out = [0; 8];
-    for k in 0..8 {
-        out[k] = (u32::from(upper[0][k]) * weights[0]
-            + u32::from(upper[1][k]) * weights[1]
-            + u32::from(lower[0][k]) * weights[2]
-            + u32::from(lower[1][k]) * weights[3])
-            >> 16;
+    let (u_left, v_left) = (256 - u, 255 - v);
+    // Together at most 65,280: a sum of shares never overflows.
+    let shares = [u_left * v_left, u * v_left, u_left * v, u * v].map(|share| share as u16);
+    let around = &maps.pixels[row * CANVAS_WIDTH + column..][..CANVAS_WIDTH + 2];
+    let corners = [&around[0], &around[1], &around[CANVAS_WIDTH], &around[CANVAS_WIDTH + 1]];
+    let mut out = [0u16; 8];
+    for (corner, share) in corners.into_iter().zip(shares) {
+        for k in 0..8 {
+            out[k] = out[k].wrapping_add((u32::from(corner[k]).wrapping_mul(u32::from(share)) >> 16) as u16);
+        }
     }
     out
 }
 
 #[inline(always)]
 fn yuyv(a: [i32; 3], b: [i32; 3]) -> [u8; 4] {
-    let luma = |[r, g, b]: [i32; 3]| ((66 * r + 129 * g + 25 * b + 128) >> 8) + 16;
-    let [r, g, blue] = [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
-    let u = ((-38 * r - 74 * g + 112 * blue + 256) >> 9) + 128;
-    let v = ((112 * r - 94 * g - 18 * blue + 256) >> 9) + 128;
-    [luma(a) as u8, u as u8, luma(b) as u8, v as u8]
+    // All sums stay far below 2^31; wrapping only spares the checks.
+    let dot = |[r, g, b]: [i32; 3], of: [i32; 3], half: i32| {
+        r.wrapping_mul(of[0]).wrapping_add(g.wrapping_mul(of[1])).wrapping_add(b.wrapping_mul(of[2])).wrapping_add(half)
+    };
+    let luma = |colour: [i32; 3]| (dot(colour, [66, 129, 25], 128) >> 8).wrapping_add(16) as u8;
+    let both = [0, 1, 2].map(|k| a[k].wrapping_add(b[k]));
+    let chroma = |of: [i32; 3]| (dot(both, of, 256) >> 9).wrapping_add(128) as u8;
+    [luma(a), chroma([-38, -74, 112]), luma(b), chroma([112, -94, -18])]
 }
 
 #[inline(always)]
