@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use broker::{Authority, Broker, Issued, Validity, free_port};
 use didar_agent::attempt::Event;
-use didar_agent::edge::{Clock, Letter, Uplink};
+use didar_agent::edge::{Clock, Letter, Uplink, UplinkError};
 use didar_agent::identity::Identity;
 use didar_agent::outbox::SledOutbox;
 use didar_agent::time::{Moment, SystemClock};
@@ -456,6 +456,30 @@ async fn serve(speech: &'static [u8]) -> u16 {
         }
     });
     port
+}
+
+#[tokio::test]
+async fn many_records_go_out_in_order_and_a_full_uplink_says_so() {
+    const RECORDS: u64 = 1000;
+    let site = Site::new();
+    let mut matcher = Matcher::connect(&site).await;
+    let mut kiosk = site.kiosk();
+    kiosk.up().await;
+    let (mut number, mut refused) = (1, 0);
+    while number <= RECORDS {
+        match kiosk.uplink.send(Letter::Audit { number, bytes: vec![7; 300] }) {
+            Ok(()) => number += 1,
+            Err(UplinkError::Full { .. }) => {
+                refused += 1;
+                tokio::task::yield_now().await;
+            }
+            Err(UplinkError::Stopped) => panic!("the uplink has stopped"),
+        }
+    }
+    assert!(refused > 0, "a bounded uplink must refuse so many at once");
+    for number in 1..=RECORDS {
+        assert_eq!(correlation(&matcher.next("up/audit").await), number.to_be_bytes());
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 //! One connection to the broker over the client library.
 //!
-//! **Here:** its settings, the task that reads it, and the packets that wait to go out. Each connection gets a client of
-//! its own, with empty tables and its own pre-signed will: what must survive it is in [`super::session`].
+//! **Here:** its settings, a task that reads it and one that writes it. Each connection gets a client of its own, with
+//! empty tables and its own pre-signed will: what must survive it is in [`super::session`].
 //! **Not here:** when to connect, what to do about a fault. **Start** with [`Link::open`].
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::fault::Stage;
+use super::session::FLIGHTS_MAX;
 
 /// The broker is asked for a sign of life this often; a link that stays silent twice as long is given up.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -31,17 +31,20 @@ const PACKET_MAX: u32 = 16 * 1024;
 /// Messages that the broker may have unacknowledged from us: Mosquitto's default for its side. The client library
 /// reserves memory for each.
 const INFLIGHT_MAX: u16 = 20;
-/// Packets that may wait for the client; beyond it the loop's orders wait.
-const OUTBOUND_MAX: usize = 32;
+/// Packets that may wait for the client.
+const OUTBOUND_MAX: usize = 64;
+/// Most packets that one step of the session posts: every letter in flight, the state and a subscription. While there is
+/// room for fewer, the loop's orders wait.
+const STEP_MAX: usize = FLIGHTS_MAX + 2;
 
 /// A connection, from its first try to its end; closed on drop.
 pub(super) struct Link {
     /// How far it has come.
     pub(super) stage: Stage,
-    client: AsyncClient,
+    outbound: mpsc::Sender<Outbound>,
     reports: mpsc::Receiver<Report>,
     reader: JoinHandle<()>,
-    outbound: VecDeque<Outbound>,
+    writer: JoinHandle<()>,
 }
 
 /// What a connection has to say.
@@ -60,6 +63,8 @@ pub(super) enum Outbound {
     Subscribe(Vec<String>),
     /// One message, at least once.
     Publish(Publication),
+    /// The end.
+    Disconnect,
 }
 
 /// A message with its properties.
@@ -131,38 +136,39 @@ impl Link {
             .set_outgoing_inflight_upper_limit(INFLIGHT_MAX)
             .set_last_will(LastWill::new(will.topic, will.bytes, QoS::AtLeastOnce, will.retain, None));
         let (client, client_loop) = AsyncClient::new(options, OUTBOUND_MAX);
-        let (sender, reports) = mpsc::channel(OUTBOUND_MAX);
-        let reader = tokio::spawn(read_all(client_loop, sender));
-        Self { stage: Stage::Opening, client, reports, reader, outbound: VecDeque::new() }
+        let (reporting, reports) = mpsc::channel(OUTBOUND_MAX);
+        let (outbound, waiting) = mpsc::channel(OUTBOUND_MAX);
+        let reader = tokio::spawn(read_all(client_loop, reporting));
+        let writer = tokio::spawn(write_all(client, waiting));
+        Self { stage: Stage::Opening, outbound, reports, reader, writer }
     }
 
-    /// Whether more may be posted now.
-    pub(super) fn has_room(&self) -> bool {
-        self.outbound.len() < OUTBOUND_MAX
-    }
-
-    /// Puts a packet at the end of those that wait.
+    /// Puts a packet at the end of those that wait. What finds no room is lost: it is unanswered, and so sent again.
     pub(super) fn post(&mut self, packet: Outbound) {
-        self.outbound.push_back(packet);
+        if self.outbound.try_send(packet).is_err() {
+            tracing::warn!("a message found no room in the connection's queue");
+        }
     }
 
-    /// Sends what waits until there is something to report. Cancelled, it loses neither.
-    pub(super) async fn turn(&mut self) -> Report {
-        loop {
-            tokio::select! {
-                biased;
-                report = self.reports.recv() => return report.unwrap_or(Report::Stuck),
-                () = pass_on(&self.client, &mut self.outbound) => {}
+    /// Waits for a report; and, while there is room for a step's packets, for `other`.
+    pub(super) async fn report_or<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Report> {
+        let with_room = async {
+            // A writer that is gone leaves no room; the reader's report says why.
+            if self.outbound.reserve_many(STEP_MAX).await.is_err() {
+                std::future::pending::<()>().await;
             }
+            other.await
+        };
+        tokio::select! {
+            biased;
+            report = self.reports.recv() => Err(report.unwrap_or(Report::Stuck)),
+            other = with_room => Ok(other),
         }
     }
 
     /// Sends what waits, then ends the connection in order.
     pub(super) async fn close(&mut self) {
-        while !self.outbound.is_empty() {
-            pass_on(&self.client, &mut self.outbound).await;
-        }
-        if self.client.disconnect().await.is_ok() {
+        if self.outbound.send(Outbound::Disconnect).await.is_ok() {
             // The reader ends when the broker closes the connection.
             while self.reports.recv().await.is_some() {}
         }
@@ -172,6 +178,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.reader.abort();
+        self.writer.abort();
     }
 }
 
@@ -193,21 +200,21 @@ async fn read_all(mut client: EventLoop, reports: mpsc::Sender<Report>) {
     }
 }
 
-/// Hands the first waiting packet to the client; waits for ever when there is none. Cancelled, it hands over nothing.
-async fn pass_on(client: &AsyncClient, outbound: &mut VecDeque<Outbound>) {
-    let handed = match outbound.front() {
-        None => return std::future::pending().await,
-        Some(Outbound::Subscribe(topics)) => {
-            client.subscribe_many(topics.iter().map(|topic| Filter::new(topic, QoS::AtLeastOnce))).await
+/// Hands packets to the client, one after the other. Nothing cancels the handing over: the client could have taken the
+/// packet already, and it would go out twice.
+async fn write_all(client: AsyncClient, mut waiting: mpsc::Receiver<Outbound>) {
+    while let Some(packet) = waiting.recv().await {
+        let handed = match packet {
+            Outbound::Subscribe(topics) => {
+                client.subscribe_many(topics.iter().map(|topic| Filter::new(topic, QoS::AtLeastOnce))).await
+            }
+            Outbound::Publish(Publication { topic, bytes, retain, properties }) => {
+                client.publish_with_properties(topic, QoS::AtLeastOnce, retain, bytes, properties).await
+            }
+            Outbound::Disconnect => client.disconnect().await,
+        };
+        if handed.is_err() {
+            return;
         }
-        Some(Outbound::Publish(Publication { topic, bytes, retain, properties })) => {
-            let (bytes, properties) = (bytes.clone(), properties.clone());
-            client.publish_with_properties(topic, QoS::AtLeastOnce, *retain, bytes, properties).await
-        }
-    };
-    if handed.is_err() {
-        // The reader is gone; its report says why and comes first.
-        return std::future::pending().await;
     }
-    outbound.pop_front();
 }

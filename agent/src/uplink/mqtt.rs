@@ -198,15 +198,9 @@ impl Driver {
     async fn wait(&mut self, orders: &mut mpsc::Receiver<Happened>) -> Woken {
         let now = self.clock.now();
         let rest = self.session.deadline().map_or(KEEP_ALIVE, |deadline| deadline.since(now));
-        // Without room nothing is taken until a packet has gone out; its acknowledgement is the report that ends this wait.
-        let room = self.link.as_ref().is_none_or(Link::has_room);
         let woken = async {
             match &mut self.link {
-                Some(link) => tokio::select! {
-                    biased;
-                    report = link.turn() => Woken::Report(report),
-                    order = orders.recv(), if room => Woken::Order(order),
-                },
+                Some(link) => link.report_or(orders.recv()).await.map_or_else(Woken::Report, Woken::Order),
                 None => Woken::Order(orders.recv().await),
             }
         };
