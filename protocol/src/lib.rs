@@ -11,7 +11,7 @@
 //! **Start** with [`message::Message`]; `didar.cddl` says the same in RFC 8610, and `vectors/` holds an example of
 //! every message, as bytes and as readable text.
 //!
-//! Invariant: any bytes decode to a value or to a named error, never to a panic (`fuzz/`, `tests/properties.rs`).
+//! Invariant: any bytes decode to a value or to a named error, never to a panic (`fuzz/`, `tests/wire/properties.rs`).
 
 pub mod codec;
 pub mod id;
