@@ -3,9 +3,9 @@
 //! `data` reads the folder, `people` turns pictures into templates, `score` turns similarities into rates, `presentation`
 //! measures the passive network and the quality figures, `det` draws and `report` writes. Start at `people::measure`.
 
-pub mod data;
-pub mod det;
-pub mod people;
-pub mod presentation;
-pub mod report;
-pub mod score;
+pub(crate) mod data;
+pub(crate) mod det;
+pub(crate) mod people;
+pub(crate) mod presentation;
+pub(crate) mod report;
+pub(crate) mod score;

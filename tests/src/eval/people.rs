@@ -16,31 +16,42 @@ const WORKERS: usize = 2;
 const NOT_FOUND: f32 = -1.0;
 
 /// What was measured for one form of the embedding.
-pub struct FormFigures {
+pub(crate) struct FormFigures {
     pub name: String,
     pub shipped: bool,
     pub rates: Rates,
 }
 
 /// Figures of every form whose files are there, and the number of pictures in which no face was found.
-pub struct Figures {
+pub(crate) struct Figures {
     pub forms: Vec<FormFigures>,
     pub absent: Vec<String>,
     pub not_found: usize,
 }
 
 /// Embeds every picture with every form at hand and compares.
-pub fn measure(manifest: &Path, data: &Data) -> anyhow::Result<Figures> {
+pub(crate) fn measure(manifest: &Path, data: &Data) -> anyhow::Result<Figures> {
     let forms = Models::forms(manifest)?;
     let (present, absent): (Vec<_>, Vec<_>) = forms.into_iter().partition(|f| f.present);
     let names: Vec<&str> = present.iter().map(|f| f.name.as_str()).collect();
     let templates = embed_all(manifest, data, &names)?;
-    let not_found = templates.iter().filter(|of_picture| of_picture.is_empty()).count();
+    let not_found = templates
+        .iter()
+        .filter(|of_picture| of_picture.is_empty())
+        .count();
     let forms = present.iter().enumerate().map(|(k, form)| {
         let of_form: Vec<Option<&Template>> = templates.iter().map(|t| t.get(k)).collect();
-        FormFigures { name: form.name.clone(), shipped: form.shipped, rates: compare(data, &of_form) }
+        FormFigures {
+            name: form.name.clone(),
+            shipped: form.shipped,
+            rates: compare(data, &of_form),
+        }
     });
-    Ok(Figures { forms: forms.collect(), absent: absent.into_iter().map(|f| f.name).collect(), not_found })
+    Ok(Figures {
+        forms: forms.collect(),
+        absent: absent.into_iter().map(|f| f.name).collect(),
+        not_found,
+    })
 }
 
 /// One template of each form per picture; none where no face is found.
@@ -54,14 +65,21 @@ fn embed_all(manifest: &Path, data: &Data, forms: &[&str]) -> anyhow::Result<Vec
         }
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(name) = data.pictures.get(index) else { return Ok(()) };
+            let Some(name) = data.pictures.get(index) else {
+                return Ok(());
+            };
             let templates = embed(&mut perceivers, &data.folder.join(name))?;
-            found.lock().expect("no worker panics with the lock").push((index, templates));
+            found
+                .lock()
+                .expect("no worker panics with the lock")
+                .push((index, templates));
         }
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|w| w.join().expect("a worker returns its errors"))
+        workers
+            .into_iter()
+            .try_for_each(|w| w.join().expect("a worker returns its errors"))
     })?;
     let mut found = found.into_inner().expect("the workers are gone");
     found.sort_by_key(|(index, _)| *index);
@@ -72,9 +90,13 @@ fn embed_all(manifest: &Path, data: &Data, forms: &[&str]) -> anyhow::Result<Vec
 fn embed(perceivers: &mut [Perceiver], file: &Path) -> anyhow::Result<Vec<Template>> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let picture = Picture::decode(&bytes).with_context(|| file.display().to_string())?;
-    let Some(first) = perceivers.first_mut() else { return Ok(Vec::new()) };
+    let Some(first) = perceivers.first_mut() else {
+        return Ok(Vec::new());
+    };
     first.reset();
-    let Some(face) = first.look(&picture.view())?.face else { return Ok(Vec::new()) };
+    let Some(face) = first.look(&picture.view())?.face else {
+        return Ok(Vec::new());
+    };
     perceivers
         .iter_mut()
         .map(|perceiver| {
@@ -100,6 +122,10 @@ fn compare(data: &Data, templates: &[Option<&Template>]) -> Rates {
             }
         }
     }
-    let pairs: Vec<_> = data.pairs.iter().map(|p| (similarity(p.a, p.b), p.same, p.fold)).collect();
+    let pairs: Vec<_> = data
+        .pairs
+        .iter()
+        .map(|p| (similarity(p.a, p.b), p.same, p.fold))
+        .collect();
     rates(&pairs, &genuine, impostor)
 }
