@@ -203,8 +203,10 @@ impl Config {
     /// Names file, line, key and what is lawful.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read_text(path)?;
-        let raw: Raw = toml::from_str(&text)
-            .map_err(|cause| ConfigError::Syntax { path: path.to_owned(), cause: Box::new(cause) })?;
+        let raw: Raw = toml::from_str(&text).map_err(|cause| ConfigError::Syntax {
+            path: path.to_owned(),
+            cause: Box::new(cause),
+        })?;
         let mut config = Self {
             env: match raw.env {
                 EnvText::Test => Env::Test,
@@ -228,31 +230,110 @@ impl Config {
     }
 
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let Self { challenge, limits, comparison, reference, .. } = self;
+        let Self {
+            challenge,
+            limits,
+            comparison,
+            reference,
+            ..
+        } = self;
         let rules: [(bool, &'static str, String, &'static str); 11] = [
-            (self.id.parse::<DeviceId>().is_ok(), "id", self.id.clone(), "1 to 40 of a-z, 0-9 and -"),
-            ((1..=4).contains(&self.keys.seal.len()), "keys.seal", self.keys.seal.len().to_string(), "1 to 4 files"),
-            ((10..=600).contains(&challenge.lifetime_s), "challenge.lifetime_s", challenge.lifetime_s.to_string(), "10 to 600"),
-            ((1..=600).contains(&challenge.verdict_s), "challenge.verdict_s", challenge.verdict_s.to_string(), "1 to 600"),
-            ((1..=64).contains(&challenge.open_per_device), "challenge.open_per_device", challenge.open_per_device.to_string(), "1 to 64"),
-            (limits.window_s > 0, "limits.window_s", limits.window_s.to_string(), "at least 1"),
-            ((1..=255).contains(&limits.person_failures), "limits.person_failures", limits.person_failures.to_string(), "1 to 255"),
-            (limits.person_unclear > 0 && limits.device_failures > 0, "limits.person_unclear and device_failures", format!("{} and {}", limits.person_unclear, limits.device_failures), "at least 1 each"),
-            ((1..=9).contains(&comparison.false_match_exponent), "comparison.false_match_exponent", comparison.false_match_exponent.to_string(), "1 to 9"),
-            ((-1000..=1000).contains(&comparison.continuity_milli), "comparison.continuity_milli", comparison.continuity_milli.to_string(), "-1000 to 1000"),
-            (reference.retention_days > 0, "reference.retention_days", reference.retention_days.to_string(), "at least 1"),
+            (
+                self.id.parse::<DeviceId>().is_ok(),
+                "id",
+                self.id.clone(),
+                "1 to 40 of a-z, 0-9 and -",
+            ),
+            (
+                (1..=4).contains(&self.keys.seal.len()),
+                "keys.seal",
+                self.keys.seal.len().to_string(),
+                "1 to 4 files",
+            ),
+            (
+                (10..=600).contains(&challenge.lifetime_s),
+                "challenge.lifetime_s",
+                challenge.lifetime_s.to_string(),
+                "10 to 600",
+            ),
+            (
+                (1..=600).contains(&challenge.verdict_s),
+                "challenge.verdict_s",
+                challenge.verdict_s.to_string(),
+                "1 to 600",
+            ),
+            (
+                (1..=64).contains(&challenge.open_per_device),
+                "challenge.open_per_device",
+                challenge.open_per_device.to_string(),
+                "1 to 64",
+            ),
+            (
+                limits.window_s > 0,
+                "limits.window_s",
+                limits.window_s.to_string(),
+                "at least 1",
+            ),
+            (
+                (1..=255).contains(&limits.person_failures),
+                "limits.person_failures",
+                limits.person_failures.to_string(),
+                "1 to 255",
+            ),
+            (
+                limits.person_unclear > 0 && limits.device_failures > 0,
+                "limits.person_unclear and device_failures",
+                format!("{} and {}", limits.person_unclear, limits.device_failures),
+                "at least 1 each",
+            ),
+            (
+                (1..=9).contains(&comparison.false_match_exponent),
+                "comparison.false_match_exponent",
+                comparison.false_match_exponent.to_string(),
+                "1 to 9",
+            ),
+            (
+                (-1000..=1000).contains(&comparison.continuity_milli),
+                "comparison.continuity_milli",
+                comparison.continuity_milli.to_string(),
+                "-1000 to 1000",
+            ),
+            (
+                reference.retention_days > 0,
+                "reference.retention_days",
+                reference.retention_days.to_string(),
+                "at least 1",
+            ),
         ];
         for (holds, key, found, lawful) in rules {
             if !holds {
-                return Err(ConfigError::Range { path: path.to_owned(), key, found, lawful });
+                return Err(ConfigError::Range {
+                    path: path.to_owned(),
+                    key,
+                    found,
+                    lawful,
+                });
             }
         }
         Ok(())
     }
 
     fn root(&mut self, folder: &Path) {
-        let Self { models, broker, keys, store, .. } = self;
-        let paths = [models, &mut broker.ca, &mut broker.certificate, &mut broker.key, &mut keys.store, &mut store.database];
+        let Self {
+            models,
+            broker,
+            keys,
+            store,
+            ..
+        } = self;
+        let paths = [
+            models,
+            &mut broker.ca,
+            &mut broker.certificate,
+            &mut broker.key,
+            &mut keys.store,
+            &mut store.database,
+        ];
         for path in paths.into_iter().chain(&mut keys.seal) {
             *path = folder.join(&*path);
         }
@@ -266,7 +347,10 @@ impl TryFrom<String> for BrokerUrl {
             let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let port = port.parse().ok().filter(|port| *port != 0)?;
-            (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+            (!host.is_empty()).then(|| Self {
+                host: host.to_owned(),
+                port,
+            })
         });
         parsed.ok_or(UrlError(text))
     }
@@ -307,7 +391,10 @@ mod tests {
         assert!(swap("window_s", "windows").contains("windows"));
         assert!(swap("env = \"test\"", "env = \"trial\"").contains("line 3"));
         assert!(swap("mqtts://", "mqtt://").contains("TLS only"));
-        assert!(swap("lifetime_s = 60", "lifetime_s = 5").contains("challenge.lifetime_s = 5: 10 to 600"));
+        assert!(
+            swap("lifetime_s = 60", "lifetime_s = 5")
+                .contains("challenge.lifetime_s = 5: 10 to 600")
+        );
         assert!(swap("id = \"matcher-1\"", "id = \"Matcher\"").contains("id = Matcher"));
     }
 }

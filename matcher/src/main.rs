@@ -1,5 +1,8 @@
 //! The matcher's program: arguments, real edges, exit codes. Everything else is in the library.
-#![allow(clippy::print_stdout, reason = "this program talks to people and scripts on its standard output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "this program talks to people and scripts on its standard output"
+)]
 
 mod arguments;
 
@@ -27,8 +30,8 @@ use didar_matcher::watch::{self, Post, Sight, WatchError};
 use zeroize::Zeroizing;
 
 use arguments::{
-    Arguments, CaCommand, Command, ConsentCommand, DeviceCommand, EnrolArguments, JudgeArguments, LedgerCommand, Place,
-    ServeArguments, WatchArguments,
+    Arguments, CaCommand, Command, ConsentCommand, DeviceCommand, EnrolArguments, JudgeArguments,
+    LedgerCommand, Place, ServeArguments, WatchArguments,
 };
 
 /// Largest picture file that `enrol` reads, bytes.
@@ -39,7 +42,11 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttc=warn"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
     match run(arguments.command) {
         Ok(code) => code,
         Err(error) => {
@@ -67,7 +74,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Device(command) => device_command(command)?,
         Command::Consent(command) => consent_command(command)?,
         Command::Ledger(command) => ledger_command(command)?,
-        Command::BrokerRun { program, conf, parent } => {
+        Command::BrokerRun {
+            program,
+            conf,
+            parent,
+        } => {
             return Err(broker::become_broker(&program, &conf, parent))
                 .with_context(|| format!("cannot become {}", program.display()));
         }
@@ -77,7 +88,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
     // The program's main thread lives as long as the program: the broker is tied to the thread that starts it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let ready = |url: &str| {
         println!("ready {url}");
         // Whoever waits for this line does not wait for our next one.
@@ -95,7 +108,9 @@ fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
         let launcher = std::env::current_exe().context("cannot find this program itself")?;
         return Ok(runtime.block_on(serve::serve_site(&site, &config, &plan, &launcher, ready))?);
     }
-    let Some(path) = &arguments.config else { bail!("give a configuration file, or --all-in-one DIR") };
+    let Some(path) = &arguments.config else {
+        bail!("give a configuration file, or --all-in-one DIR")
+    };
     let config = Config::read(path)?;
     Ok(runtime.block_on(serve::serve(&config, ready))?)
 }
@@ -106,13 +121,19 @@ fn find_models(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         return Ok(named.to_owned());
     }
     let program = std::env::current_exe().unwrap_or_default();
-    let mut places: Vec<PathBuf> =
-        program.ancestors().skip(1).take(4).map(|folder| folder.join("models/manifest.toml")).collect();
+    let mut places: Vec<PathBuf> = program
+        .ancestors()
+        .skip(1)
+        .take(4)
+        .map(|folder| folder.join("models/manifest.toml"))
+        .collect();
     places.push("models/manifest.toml".into());
     places.push("/usr/share/didar/models/manifest.toml".into());
     match places.iter().find(|place| place.is_file()) {
         Some(found) => Ok(found.clone()),
-        None => bail!("the models' manifest is in none of the usual places: name it with --models FILE"),
+        None => {
+            bail!("the models' manifest is in none of the usual places: name it with --models FILE")
+        }
     }
 }
 
@@ -130,7 +151,12 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn entry(config: &Config, what: What) -> Entry {
-    Entry { at_ms: time::now_ms(), what, matcher: config.id.clone(), ..Entry::default() }
+    Entry {
+        at_ms: time::now_ms(),
+        what,
+        matcher: config.id.clone(),
+        ..Entry::default()
+    }
 }
 
 fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
@@ -139,13 +165,26 @@ fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let mut portraits = VisionPortraits::load(&config)?;
     let template = portraits
         .reduce(&picture, Source::Document)
-        .with_context(|| format!("picture {} cannot become a reference", arguments.picture.display()))?;
-    let reference = Reference { template, picture, model: portraits.model() };
+        .with_context(|| {
+            format!(
+                "picture {} cannot become a reference",
+                arguments.picture.display()
+            )
+        })?;
+    let reference = Reference {
+        template,
+        picture,
+        model: portraits.model(),
+    };
     let now_ms = time::now_ms();
     let longest_ms = now_ms + u64::from(config.reference.retention_days) * 86_400_000;
     let expires_ms = match arguments.consent_until {
         Some(until) => {
-            let end = until.to_zoned(jiff::tz::TimeZone::UTC).context("--consent-until")?.timestamp().as_millisecond();
+            let end = until
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .context("--consent-until")?
+                .timestamp()
+                .as_millisecond();
             u64::try_from(end).unwrap_or(0).min(longest_ms)
         }
         None => longest_ms,
@@ -156,7 +195,13 @@ fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let mut store = open_store(&config)?;
     let work = store.begin()?;
     let subject = work.make_subject(&arguments.iin, now_ms)?;
-    let version = work.put_reference(&subject.tag, Source::Document, &reference, now_ms, expires_ms)?;
+    let version = work.put_reference(
+        &subject.tag,
+        Source::Document,
+        &reference,
+        now_ms,
+        expires_ms,
+    )?;
     let number = work.append(&Entry {
         person: Some(hex::encode(subject.person)),
         number: Some(version),
@@ -165,22 +210,32 @@ fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
         ..entry(&config, What::Enrolled)
     })?;
     work.commit()?;
-    println!("enrolled: version {version}, until {}, ledger line {number}", time::text(expires_ms));
+    println!(
+        "enrolled: version {version}, until {}, ledger line {number}",
+        time::text(expires_ms)
+    );
     Ok(())
 }
 
 fn read_picture(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let found = std::fs::metadata(path).with_context(|| format!("cannot read picture {}", path.display()))?.len();
+    let found = std::fs::metadata(path)
+        .with_context(|| format!("cannot read picture {}", path.display()))?
+        .len();
     if found > PICTURE_MAX {
-        bail!("picture {} has {found} bytes: at most {PICTURE_MAX} are read", path.display());
+        bail!(
+            "picture {} has {found} bytes: at most {PICTURE_MAX} are read",
+            path.display()
+        );
     }
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read picture {}", path.display()))?;
+    let bytes =
+        std::fs::read(path).with_context(|| format!("cannot read picture {}", path.display()))?;
     Ok(Zeroizing::new(bytes))
 }
 
 fn judge_command(arguments: &JudgeArguments) -> anyhow::Result<ExitCode> {
     let policy = match &arguments.policy {
-        Some(path) => Policy::from_toml(&files::read_text(path)?).with_context(|| path.display().to_string())?,
+        Some(path) => Policy::from_toml(&files::read_text(path)?)
+            .with_context(|| path.display().to_string())?,
         None => Policy::shipped(),
     };
     let evidence = judge::judge(&arguments.file, &policy)?;
@@ -199,13 +254,17 @@ fn watch_command(arguments: &WatchArguments) -> anyhow::Result<()> {
             Sight::Watching => tracing::info!(url = %post.url, "watching"),
             Sight::Event(event) if arguments.json => println!("{}", watch::to_json(&event)),
             Sight::Event(event) => println!("{}", watch::line(&event)),
-            Sight::Forged(why) => tracing::error!(why, "an event that no matcher of this site signed"),
+            Sight::Forged(why) => {
+                tracing::error!(why, "an event that no matcher of this site signed")
+            }
             Sight::Lost(why) => tracing::warn!(why, "connection lost"),
         }
         // A reader that went away is seen at the next event.
         let _ = std::io::stdout().flush();
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         tokio::select! {
             ended = watch::watch(&post, show) => ended,
@@ -216,7 +275,15 @@ fn watch_command(arguments: &WatchArguments) -> anyhow::Result<()> {
 }
 
 fn post(arguments: &WatchArguments) -> anyhow::Result<Post> {
-    let WatchArguments { dir, broker, cert, key, ca, operator, .. } = arguments;
+    let WatchArguments {
+        dir,
+        broker,
+        cert,
+        key,
+        ca,
+        operator,
+        ..
+    } = arguments;
     if let Some(dir) = dir {
         let site = Site::new(dir);
         let (certificate, operator_key) = site.operator(operator.as_deref().unwrap_or(OPERATOR));
@@ -224,12 +291,24 @@ fn post(arguments: &WatchArguments) -> anyhow::Result<Post> {
             Some(url) => url.clone().try_into()?,
             None => Config::read(&site.config())?.broker.url,
         };
-        return Ok(Post { url, ca: site.ca_certificate(), certificate, key: operator_key });
+        return Ok(Post {
+            url,
+            ca: site.ca_certificate(),
+            certificate,
+            key: operator_key,
+        });
     }
     let (Some(broker), Some(certificate), Some(key), Some(ca)) = (broker, cert, key, ca) else {
-        bail!("say where: --dir DIR of an all-in-one site, or --broker URL with --cert, --key and --ca");
+        bail!(
+            "say where: --dir DIR of an all-in-one site, or --broker URL with --cert, --key and --ca"
+        );
     };
-    Ok(Post { url: broker.clone().try_into()?, ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
+    Ok(Post {
+        url: broker.clone().try_into()?,
+        ca: ca.clone(),
+        certificate: certificate.clone(),
+        key: key.clone(),
+    })
 }
 
 fn ca_command(command: CaCommand) -> anyhow::Result<()> {
@@ -237,16 +316,36 @@ fn ca_command(command: CaCommand) -> anyhow::Result<()> {
     match command {
         CaCommand::Init { dir } => {
             Ca::init(&dir, now_ms)?;
-            println!("made {}", dir.join(didar_matcher::ca::CERTIFICATE_FILE).display());
+            println!(
+                "made {}",
+                dir.join(didar_matcher::ca::CERTIFICATE_FILE).display()
+            );
         }
-        CaCommand::SignDevice { csr, device, out, days, dir, ca } => {
+        CaCommand::SignDevice {
+            csr,
+            device,
+            out,
+            days,
+            dir,
+            ca,
+        } => {
             let folder = ca_folder(ca, dir)?;
             let request = files::read_text(&csr)?;
             let certificate = Ca::open(&folder)?
-                .sign_device(&request, &device, Validity { issued_ms: now_ms, days })
+                .sign_device(
+                    &request,
+                    &device,
+                    Validity {
+                        issued_ms: now_ms,
+                        days,
+                    },
+                )
                 .with_context(|| csr.display().to_string())?;
             files::write_public(&out, &certificate)?;
-            println!("signed {} for {days} days; register it with: didar-matcher device add", out.display());
+            println!(
+                "signed {} for {days} days; register it with: didar-matcher device add",
+                out.display()
+            );
         }
         CaCommand::Operator { name, dir } => {
             let (certificate, key) = Site::new(&dir).add_operator(&name, now_ms)?;
@@ -260,18 +359,29 @@ fn ca_folder(ca: Option<PathBuf>, dir: Option<PathBuf>) -> anyhow::Result<PathBu
     match (ca, dir) {
         (Some(ca), _) => Ok(ca),
         (None, Some(dir)) => Ok(Site::new(&dir).ca()),
-        (None, None) => bail!("say which CA: --dir DIR of an all-in-one site, or --ca FOLDER of ca.pem and ca.key"),
+        (None, None) => bail!(
+            "say which CA: --dir DIR of an all-in-one site, or --ca FOLDER of ca.pem and ca.key"
+        ),
     }
 }
 
 fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
     match command {
-        DeviceCommand::Add { certificate, initiator, place } => {
+        DeviceCommand::Add {
+            certificate,
+            initiator,
+            place,
+        } => {
             let config = config_of(&place)?;
             let pem = files::read_text(&certificate)?;
-            let found = Certificate::from_pem(&pem).with_context(|| certificate.display().to_string())?;
+            let found =
+                Certificate::from_pem(&pem).with_context(|| certificate.display().to_string())?;
             let Holder::Device(device) = found.holder() else {
-                bail!("{} is of {}, not of a device", certificate.display(), found.holder());
+                bail!(
+                    "{} is of {}, not of a device",
+                    certificate.display(),
+                    found.holder()
+                );
             };
             // Judged by its first second: one that has ended still vouches for the records of its time.
             let issued_ms = found.not_before_s() * 1000;
@@ -296,13 +406,22 @@ fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::List { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             for listed in store.begin()?.devices()? {
-                let Listed { id, state, online, not_after_s, initiators } = listed;
+                let Listed {
+                    id,
+                    state,
+                    online,
+                    not_after_s,
+                    initiators,
+                } = listed;
                 let state = match state {
                     DeviceState::Active => "active",
                     DeviceState::Revoked => "revoked",
                 };
                 let online = if online { "connected" } else { "gone" };
-                println!("{id}  {state}  {online}  until {}  serves {initiators}", time::text(not_after_s * 1000));
+                println!(
+                    "{id}  {state}  {online}  until {}  serves {initiators}",
+                    time::text(not_after_s * 1000)
+                );
             }
         }
         DeviceCommand::Revoke { device, place } => {
@@ -312,7 +431,10 @@ fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             if !work.revoke_device(&device)? {
                 bail!("there is no device {device}: see didar-matcher device list");
             }
-            work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceRevoked) })?;
+            work.append(&Entry {
+                device: Some(device.to_string()),
+                ..entry(&config, What::DeviceRevoked)
+            })?;
             work.commit()?;
             println!("device {device} is refused from now on");
         }
@@ -326,7 +448,9 @@ fn consent_command(command: ConsentCommand) -> anyhow::Result<()> {
     let mut store = open_store(&config)?;
     let work = store.begin()?;
     let destroyed = work.withdraw(&iin, time::now_ms())?;
-    let (person, references) = destroyed.map_or((None, 0), |gone| (Some(hex::encode(gone.person)), gone.references));
+    let (person, references) = destroyed.map_or((None, 0), |gone| {
+        (Some(hex::encode(gone.person)), gone.references)
+    });
     let number = work.append(&Entry {
         person,
         number: Some(references as u64),
@@ -344,7 +468,11 @@ fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
         LedgerCommand::Verify { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             let checked = store.begin()?.verify_ledger()?;
-            println!("{} lines hold; head {}", checked.lines, hex::encode(checked.head));
+            println!(
+                "{} lines hold; head {}",
+                checked.lines,
+                hex::encode(checked.head)
+            );
         }
         LedgerCommand::Export { place } => {
             let mut store = open_store(&config_of(&place)?)?;
@@ -352,7 +480,11 @@ fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
             store.begin()?.each_line(|line| {
                 let hash = hex::encode(line.hash);
                 // A reader that went away ends the export at the end of this loop; the ledger is not harmed.
-                let _ = writeln!(out, "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}", line.number, line.text);
+                let _ = writeln!(
+                    out,
+                    "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}",
+                    line.number, line.text
+                );
                 Ok(())
             })?;
         }

@@ -27,6 +27,8 @@ const REQUESTS_MAX: usize = 256;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Pauses before the next try to connect: doubled from the first to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Longest goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Most messages that the broker may send us before we acknowledge.
@@ -34,7 +36,11 @@ const RECEIVE_MAX: u16 = 64;
 
 /// What the service's thread is asked to do.
 enum Task {
-    Handle { topic: String, payload: Vec<u8>, correlation: Option<Vec<u8>> },
+    Handle {
+        topic: String,
+        payload: Vec<u8>,
+        correlation: Option<Vec<u8>>,
+    },
     Greet,
     Sweep,
 }
@@ -56,55 +62,66 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let (env, share) = (service.env(), service.share());
+    let filters = [
+        Lane::ChallengeRequest,
+        Lane::Attempt,
+        Lane::Audit,
+        Lane::State,
+    ]
+    .map(|lane| {
+        Filter::new(
+            format!("$share/matchers-{share}/{}", lane.filter(env)),
+            QoS::AtLeastOnce,
+        )
+    });
     let (tasks, work) = mpsc::channel(WAITING_MAX);
-    let (parcels, mut outbox) = mpsc::channel(WAITING_MAX);
+    let (parcels, outbox) = mpsc::channel(WAITING_MAX);
     let worker = std::thread::Builder::new()
         .name("didar-service".into())
         .spawn(move || work_through(service, work, &parcels))
         .expect("the system can start one thread");
     let (client, mut connection) = connect(url, client_id, transport);
-    let filters: Vec<Filter> = [Lane::ChallengeRequest, Lane::Attempt, Lane::Audit, Lane::State]
-        .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce))
-        .into();
-    let publisher = tokio::spawn({
-        let client = client.clone();
-        async move {
-            while let Some(parcel) = outbox.recv().await {
-                publish(&client, parcel).await;
-            }
-        }
-    });
-    let sweeper = tokio::spawn({
-        let tasks = tasks.clone();
-        async move {
-            loop {
-                time::wait(SWEEP_EVERY).await;
-                if tasks.send(Task::Sweep).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
+    let publisher = tokio::spawn(publish_all(client.clone(), outbox));
+    let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
+    tokio::select! {
+        () = listen(&client, &mut connection, &filters, &tasks, &connected) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    sweeper.abort();
+    drop(tasks);
+    goodbye(&client, connection, publisher).await;
+    if tokio::task::spawn_blocking(move || worker.join())
+        .await
+        .is_err()
+    {
+        tracing::error!("the service's thread ended badly");
+    }
+}
+
+/// Hands on what arrives; connects again for ever.
+async fn listen(
+    client: &AsyncClient,
+    connection: &mut EventLoop,
+    filters: &[Filter],
+    tasks: &mpsc::Sender<Task>,
+    connected: &watch::Sender<bool>,
+) {
     let mut pause = BACK_OFF.0;
     loop {
-        let event = tokio::select! {
-            event = connection.poll() => event,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        match event {
+        match connection.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 pause = BACK_OFF.0;
                 // Ours is a clean start: the broker remembers no subscription.
-                if let Err(cause) = client.try_subscribe_many(filters.clone()) {
+                if let Err(cause) = client.try_subscribe_many(filters.to_vec()) {
                     tracing::error!(%cause, "subscriptions not sent");
                 }
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => {
-                tracing::info!(%url, "serving");
-                offer(&tasks, Task::Greet);
+                tracing::info!("serving");
+                offer(tasks, Task::Greet);
                 connected.send_replace(true);
             }
-            Ok(Event::Incoming(Packet::Publish(publish))) => offer(&tasks, received(publish)),
+            Ok(Event::Incoming(Packet::Publish(publish))) => offer(tasks, received(publish)),
             Ok(_) => {}
             Err(cause) => {
                 connected.send_replace(false);
@@ -114,16 +131,29 @@ pub async fn serve(
             }
         }
     }
-    sweeper.abort();
-    drop(tasks);
-    goodbye(&client, &mut connection, publisher).await;
-    if tokio::task::spawn_blocking(move || worker.join()).await.is_err() {
-        tracing::error!("the service's thread ended badly");
+}
+
+async fn sweep_for_ever(tasks: mpsc::Sender<Task>) {
+    loop {
+        time::wait(SWEEP_EVERY).await;
+        if tasks.send(Task::Sweep).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn publish_all(client: AsyncClient, mut outbox: mpsc::Receiver<Parcel>) {
+    while let Some(parcel) = outbox.recv().await {
+        publish(&client, parcel).await;
     }
 }
 
 /// An MQTT connection as ours are: clean, bounded, with a certificate.
-pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) -> (AsyncClient, EventLoop) {
+pub(crate) fn connect(
+    url: &BrokerUrl,
+    client_id: &str,
+    transport: Transport,
+) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(client_id, url.host.clone(), url.port);
     options
         .set_transport(transport)
@@ -137,17 +167,31 @@ pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) ->
 }
 
 /// The service's thread: one message after the other, so that the order of a device's messages holds.
-fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: &mpsc::Sender<Parcel>) {
+fn work_through(
+    mut service: Service,
+    mut tasks: mpsc::Receiver<Task>,
+    parcels: &mpsc::Sender<Parcel>,
+) {
     while let Some(task) = tasks.blocking_recv() {
         let now_ms = time::now_ms();
         let (messages, correlation) = match task {
-            Task::Handle { topic, payload, correlation } => (service.handle(&topic, &payload, now_ms), correlation),
+            Task::Handle {
+                topic,
+                payload,
+                correlation,
+            } => (service.handle(&topic, &payload, now_ms), correlation),
             Task::Greet => (service.greeting(now_ms), None),
             Task::Sweep => (service.sweep(now_ms), None),
         };
         for message in messages {
             let correlation = correlation.clone().filter(|_| message.reply);
-            if parcels.blocking_send(Parcel { message, correlation }).is_err() {
+            if parcels
+                .blocking_send(Parcel {
+                    message,
+                    correlation,
+                })
+                .is_err()
+            {
                 return;
             }
         }
@@ -156,19 +200,40 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
 
 fn offer(tasks: &mpsc::Sender<Task>, task: Task) {
     if tasks.try_send(task).is_err() {
-        tracing::warn!("more messages than the service can take: one dropped, its sender will ask again");
+        tracing::warn!(
+            "more messages than the service can take: one dropped, its sender will ask again"
+        );
     }
 }
 
 fn received(publish: Publish) -> Task {
     // A topic that is no text is none of ours; the service counts it as such.
     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-    let correlation = publish.properties.and_then(|properties| properties.correlation_data).map(|data| data.to_vec());
-    Task::Handle { topic, payload: publish.payload.to_vec(), correlation }
+    let correlation = publish
+        .properties
+        .and_then(|properties| properties.correlation_data)
+        .map(|data| data.to_vec());
+    Task::Handle {
+        topic,
+        payload: publish.payload.to_vec(),
+        correlation,
+    }
 }
 
-async fn publish(client: &AsyncClient, Parcel { message, correlation }: Parcel) {
-    let Outgoing { topic, payload, retain, expiry_s, .. } = message;
+async fn publish(
+    client: &AsyncClient,
+    Parcel {
+        message,
+        correlation,
+    }: Parcel,
+) {
+    let Outgoing {
+        topic,
+        payload,
+        retain,
+        expiry_s,
+        ..
+    } = message;
     let properties = PublishProperties {
         message_expiry_interval: expiry_s,
         correlation_data: correlation.map(Into::into),
@@ -176,15 +241,26 @@ async fn publish(client: &AsyncClient, Parcel { message, correlation }: Parcel) 
         ..PublishProperties::default()
     };
     let sent = client
-        .publish_with_properties(topic.to_string(), QoS::AtLeastOnce, retain, payload, properties)
+        .publish_with_properties(
+            topic.to_string(),
+            QoS::AtLeastOnce,
+            retain,
+            payload,
+            properties,
+        )
         .await;
     if let Err(cause @ (ClientError::Request(_) | ClientError::TryRequest(_))) = sent {
         tracing::warn!(%cause, %topic, "message not sent");
     }
 }
 
-/// Lets what the service still says go out, then says goodbye; not longer than a moment.
-async fn goodbye(client: &AsyncClient, connection: &mut EventLoop, publisher: tokio::task::JoinHandle<()>) {
+/// Lets what the service still says go out, then says goodbye; not longer than a moment. The connection ends with it:
+/// whoever still waits to publish is told so, and the service's thread can end.
+async fn goodbye(
+    client: &AsyncClient,
+    mut connection: EventLoop,
+    publisher: tokio::task::JoinHandle<()>,
+) {
     let leave = async {
         // Ends when the service's thread has ended and everything it said has been handed to the connection.
         let _ = publisher.await;
@@ -192,10 +268,9 @@ async fn goodbye(client: &AsyncClient, connection: &mut EventLoop, publisher: to
         std::future::pending::<()>().await;
     };
     let drive = async { while connection.poll().await.is_ok() {} };
-    let moment = time::wait(Duration::from_secs(2));
     tokio::select! {
         () = leave => {}
         () = drive => {}
-        () = moment => {}
+        () = time::wait(GOODBYE_MAX) => {}
     }
 }

@@ -45,7 +45,9 @@ pub enum PkiError {
     #[error("not an X.509 certificate")]
     NotX509,
     /// Not issued to anybody that Didar knows.
-    #[error("the certificate names no device, matcher or operator: it needs one SAN URI urn:didar:device:ID, urn:didar:matcher:ID or urn:didar:operator:ID")]
+    #[error(
+        "the certificate names no device, matcher or operator: it needs one SAN URI urn:didar:device:ID, urn:didar:matcher:ID or urn:didar:operator:ID"
+    )]
     NoHolder,
     /// A device's CN and SAN disagree.
     #[error("the certificate's CN is {common_name:?}, its SAN names device {device}")]
@@ -85,7 +87,8 @@ impl Certificate {
         let holder = holder(&parsed)?;
         let point = parsed.public_key().subject_public_key.data.as_ref();
         let key = VerifyingKey::from_sec1_bytes(point).map_err(|_| PkiError::NotP256)?;
-        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let seconds =
+            |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         Ok(Self {
             der: der.to_vec(),
             holder,
@@ -165,18 +168,31 @@ impl fmt::Debug for Certificate {
 }
 
 fn holder(certificate: &X509Certificate<'_>) -> Result<Holder, PkiError> {
-    let names = certificate.subject_alternative_name().map_err(|_| PkiError::NotX509)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| PkiError::NotX509)?;
     let uris: Vec<&str> = names
         .iter()
         .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
+        .filter_map(|name| {
+            if let GeneralName::URI(uri) = name {
+                Some(*uri)
+            } else {
+                None
+            }
+        })
         .collect();
-    let [uri] = uris.as_slice() else { return Err(PkiError::NoHolder) };
+    let [uri] = uris.as_slice() else {
+        return Err(PkiError::NoHolder);
+    };
     if let Some(id) = uri.strip_prefix("urn:didar:device:") {
         let device: DeviceId = id.parse().map_err(|_| PkiError::NoHolder)?;
         let common_name = common_name(certificate.subject()).unwrap_or_default();
         if common_name != device.as_str() {
-            return Err(PkiError::Disagrees { common_name, device });
+            return Err(PkiError::Disagrees {
+                common_name,
+                device,
+            });
         }
         return Ok(Holder::Device(device));
     }

@@ -29,11 +29,20 @@ struct Ruling {
 
 impl Ruling {
     fn refuse(reason: Reason) -> Self {
-        Self { outcome: VerdictOutcome::Refuse, reason, figures: Vec::new(), live: None, alarm: None }
+        Self {
+            outcome: VerdictOutcome::Refuse,
+            reason,
+            figures: Vec::new(),
+            live: None,
+            alarm: None,
+        }
     }
 
     fn alarming(self, why: &'static str) -> Self {
-        Self { alarm: Some(why), ..self }
+        Self {
+            alarm: Some(why),
+            ..self
+        }
     }
 }
 
@@ -53,13 +62,25 @@ impl Centre {
             return self.distrust(Some(device), "sealed attempt names no attempt", now_ms);
         };
         let Some(challenge) = work.challenge(&id)? else {
-            return self.distrust(Some(device), "attempt for a challenge that was never issued", now_ms);
+            return self.distrust(
+                Some(device),
+                "attempt for a challenge that was never issued",
+                now_ms,
+            );
         };
         if &challenge.device != device {
             // Neither spent nor touched: it is another device's.
-            let refusal = self.refuse_attempt(device, id, [0; 32], Reason::DeviceRefused, now_ms)?;
-            let tidings = Tidings::new(EventKind::Alarm, Reason::DeviceRefused, "attempt on another device's challenge");
-            return Ok(vec![refusal, self.tell(tidings.of(device, Some(id)), now_ms)?]);
+            let refusal =
+                self.refuse_attempt(device, id, [0; 32], Reason::DeviceRefused, now_ms)?;
+            let tidings = Tidings::new(
+                EventKind::Alarm,
+                Reason::DeviceRefused,
+                "attempt on another device's challenge",
+            );
+            return Ok(vec![
+                refusal,
+                self.tell(tidings.of(device, Some(id)), now_ms)?,
+            ]);
         }
         let body_hash = sha256(bytes);
         if let Some(out) = self.closed(work, &challenge, &body_hash, now_ms)? {
@@ -67,7 +88,9 @@ impl Centre {
         }
         let decoded = Attempt::decode(&letter.payload);
         let ruling = match &decoded {
-            _ if !letter.is_served(now_ms) => Ruling::refuse(Reason::DeviceRefused).alarming("device is revoked or expired"),
+            _ if !letter.is_served(now_ms) => {
+                Ruling::refuse(Reason::DeviceRefused).alarming("device is revoked or expired")
+            }
             Err(_) => Ruling::refuse(Reason::RequestMalformed).alarming("attempt cannot be read"),
             Ok(attempt) => self.examine_attempt(work, &challenge, attempt, now_ms)?,
         };
@@ -82,18 +105,32 @@ impl Centre {
         body_hash: &Hash,
         now_ms: u64,
     ) -> Result<Option<Vec<Outgoing>>, ServiceError> {
-        let Issued { device, attempt, nonce, .. } = challenge;
+        let Issued {
+            device,
+            attempt,
+            nonce,
+            ..
+        } = challenge;
         match &challenge.closing {
             Closing::Open if now_ms < challenge.expires_ms => Ok(None),
-            Closing::Spent { body_hash: spent_by, verdict, .. } if spent_by == body_hash => {
-                Ok(Some(vec![self.verdict_out(device, verdict.clone())]))
-            }
+            Closing::Spent {
+                body_hash: spent_by,
+                verdict,
+                ..
+            } if spent_by == body_hash => Ok(Some(vec![self.verdict_out(device, verdict.clone())])),
             Closing::Spent { .. } => {
                 let reason = Reason::ChallengeSpent;
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(EventKind::Alarm, reason, "another attempt on a spent challenge");
+                let tidings = Tidings::new(
+                    EventKind::Alarm,
+                    reason,
+                    "another attempt on a spent challenge",
+                );
                 let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
-                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, alarm]))
+                Ok(Some(vec![
+                    self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?,
+                    alarm,
+                ]))
             }
             Closing::Open | Closing::Abandoned => {
                 let reason = Reason::ChallengeExpired;
@@ -101,9 +138,21 @@ impl Centre {
                     self.abandon(work, challenge, now_ms)?;
                 }
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(EventKind::Refused, reason, "attempt after its challenge's end");
-                let event = self.tell(tidings.of(device, Some(*attempt)).decided(VerdictOutcome::Refuse), now_ms)?;
-                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, event]))
+                let tidings = Tidings::new(
+                    EventKind::Refused,
+                    reason,
+                    "attempt after its challenge's end",
+                );
+                let event = self.tell(
+                    tidings
+                        .of(device, Some(*attempt))
+                        .decided(VerdictOutcome::Refuse),
+                    now_ms,
+                )?;
+                Ok(Some(vec![
+                    self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?,
+                    event,
+                ]))
             }
         }
     }
@@ -120,7 +169,8 @@ impl Centre {
             && attempt.nonce == challenge.nonce
             && attempt.request_hash == challenge.request_hash;
         if !same {
-            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("attempt does not answer its challenge"));
+            return Ok(Ruling::refuse(Reason::RequestMalformed)
+                .alarming("attempt does not answer its challenge"));
         }
         if !work.serves(&challenge.device, &challenge.initiator)? {
             return Ok(Ruling::refuse(Reason::InitiatorNotServed));
@@ -131,24 +181,51 @@ impl Centre {
             return Ok(Ruling::refuse(reason));
         }
         let judged = attempt.transcript.as_ref().map(|transcript| {
-            let code = light_code(&challenge.nonce, &challenge.attempt, &challenge.device, transcript.shape);
-            self.witness.judge(transcript, &code, &attempt.passive, &attempt.motion, attempt.continuity_milli)
+            let code = light_code(
+                &challenge.nonce,
+                &challenge.attempt,
+                &challenge.device,
+                transcript.shape,
+            );
+            self.witness.judge(
+                transcript,
+                &code,
+                &attempt.passive,
+                &attempt.motion,
+                attempt.continuity_milli,
+            )
         });
         match &attempt.ending {
             Ending::Stopped { outcome, reason } => {
-                let (liveness, figures) = judged.map_or((None, Vec::new()), |(liveness, figures)| (Some(liveness), figures));
-                let claim = Claim::Stopped { outcome: *outcome, reason: *reason, liveness };
+                let (liveness, figures) = judged
+                    .map_or((None, Vec::new()), |(liveness, figures)| {
+                        (Some(liveness), figures)
+                    });
+                let claim = Claim::Stopped {
+                    outcome: *outcome,
+                    reason: *reason,
+                    liveness,
+                };
                 Ok(self.rule(&claim, figures, None))
             }
             Ending::Proved { template, picture } => {
                 let Some((liveness, figures)) = judged else {
-                    return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("proof without a light transcript"));
+                    return Ok(Ruling::refuse(Reason::RequestMalformed)
+                        .alarming("proof without a light transcript"));
                 };
                 if !self.portraits.knows(&attempt.models) {
-                    return Ok(Ruling::refuse(Reason::ModelFault).alarming("device uses models that the centre does not know"));
+                    return Ok(Ruling::refuse(Reason::ModelFault)
+                        .alarming("device uses models that the centre does not know"));
                 }
                 if liveness != Liveness::Live {
-                    return Ok(self.rule(&Claim::Proved { liveness, face: Face::NotCompared }, figures, None));
+                    return Ok(self.rule(
+                        &Claim::Proved {
+                            liveness,
+                            face: Face::NotCompared,
+                        },
+                        figures,
+                        None,
+                    ));
                 }
                 self.compare(work, challenge, template, picture.as_ref(), figures, now_ms)
             }
@@ -172,17 +249,31 @@ impl Centre {
         let Some(reference) = work.reference(&challenge.subject.tag, source, now_ms)? else {
             return Ok(Ruling::refuse(Reason::SubjectUnknown));
         };
-        let Some(known) = self.renewed(reference, source) else { return Ok(Ruling::refuse(Reason::ModelFault)) };
-        let claim = |face| Claim::Proved { liveness: Liveness::Live, face };
+        let Some(known) = self.renewed(reference, source) else {
+            return Ok(Ruling::refuse(Reason::ModelFault));
+        };
+        let claim = |face| Claim::Proved {
+            liveness: Liveness::Live,
+            face,
+        };
         if challenge.stage == Stage::Subsequent {
             let Some(similarity) = self.portraits.similarity(template, &known) else {
-                return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared"));
+                return Ok(Ruling::refuse(Reason::RequestMalformed)
+                    .alarming("template cannot be compared"));
             };
             figures.push(("similarity", milli(similarity)));
-            return Ok(self.rule(&claim(Face::Compared { similarity, own: None }), figures, None));
+            return Ok(self.rule(
+                &claim(Face::Compared {
+                    similarity,
+                    own: None,
+                }),
+                figures,
+                None,
+            ));
         }
         let Some(picture) = picture else {
-            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("primary attempt without a picture"));
+            return Ok(Ruling::refuse(Reason::RequestMalformed)
+                .alarming("primary attempt without a picture"));
         };
         // The centre makes its own template from the picture: it never enrols one that a device computed.
         let own = match self.portraits.reduce(picture.as_jpeg(), Source::Live) {
@@ -192,17 +283,32 @@ impl Centre {
                 return Ok(self.rule(&claim(Face::PoorPicture), figures, None));
             }
         };
-        let scores = (self.portraits.similarity(&own, &known), self.portraits.similarity(template, &own));
+        let scores = (
+            self.portraits.similarity(&own, &known),
+            self.portraits.similarity(template, &own),
+        );
         let (Some(similarity), Some(agreement)) = scores else {
-            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared"));
+            return Ok(
+                Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared")
+            );
         };
-        figures.extend([("similarity", milli(similarity)), ("template_and_picture", milli(agreement))]);
+        figures.extend([
+            ("similarity", milli(similarity)),
+            ("template_and_picture", milli(agreement)),
+        ]);
         let live = Reference {
             template: own,
             picture: Zeroizing::new(picture.as_jpeg().to_vec()),
             model: self.portraits.model(),
         };
-        Ok(self.rule(&claim(Face::Compared { similarity, own: Some(agreement) }), figures, Some(live)))
+        Ok(self.rule(
+            &claim(Face::Compared {
+                similarity,
+                own: Some(agreement),
+            }),
+            figures,
+            Some(live),
+        ))
     }
 
     /// The reference's template under the model in use: made anew from its picture where another model made it.
@@ -216,10 +322,21 @@ impl Centre {
             .ok()
     }
 
-    fn rule(&self, claim: &Claim, mut figures: Vec<(&'static str, i64)>, live: Option<Reference>) -> Ruling {
+    fn rule(
+        &self,
+        claim: &Claim,
+        mut figures: Vec<(&'static str, i64)>,
+        live: Option<Reference>,
+    ) -> Ruling {
         let Decision { outcome, reason } = decide(claim, &self.rules);
         figures.push(("threshold", milli(self.rules.threshold)));
-        Ruling { outcome, reason, figures, live, alarm: None }
+        Ruling {
+            outcome,
+            reason,
+            figures,
+            live,
+            alarm: None,
+        }
     }
 
     /// Spends the challenge and writes down everything that follows from the ruling.
@@ -231,8 +348,20 @@ impl Centre {
         ruling: Ruling,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let Ruling { outcome, reason, figures, live, alarm } = ruling;
-        let Issued { device, attempt, nonce, subject, .. } = challenge;
+        let Ruling {
+            outcome,
+            reason,
+            figures,
+            live,
+            alarm,
+        } = ruling;
+        let Issued {
+            device,
+            attempt,
+            nonce,
+            subject,
+            ..
+        } = challenge;
         match outcome {
             VerdictOutcome::Match => work.clear_failures(&subject.tag)?,
             VerdictOutcome::NoMatch | VerdictOutcome::Spoof => {
@@ -242,15 +371,27 @@ impl Centre {
                 work.count_failure(Some(&subject.tag), device, Failure::Unclear, now_ms)?;
             }
         }
-        let left = self.rules.attempts_left(self.failures(work, &subject.tag, device, now_ms)?);
-        let verdict = self.verdict(Some(*attempt), device, *nonce, (outcome, reason), left, now_ms);
+        let left = self
+            .rules
+            .attempts_left(self.failures(work, &subject.tag, device, now_ms)?);
+        let verdict = self.verdict(
+            Some(*attempt),
+            device,
+            *nonce,
+            (outcome, reason),
+            left,
+            now_ms,
+        );
         let bytes = self.identity.speak(&verdict)?;
         work.spend(attempt, body_hash, outcome, &bytes)?;
         work.append(&Entry {
             what: What::Decided,
             outcome: Some(outcome.name().into()),
             reason: Some(reason.name().into()),
-            figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            figures: figures
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect(),
             hash: Some(hex::encode(body_hash)),
             note: alarm.map(Into::into),
             ..self.entry_of(challenge, now_ms)
@@ -264,17 +405,31 @@ impl Centre {
             self.tell(decided.of(device, Some(*attempt)).decided(outcome), now_ms)?,
         ];
         if let Some(why) = alarm {
-            let tidings = Tidings::new(EventKind::Alarm, reason, why).of(device, Some(*attempt)).decided(outcome);
+            let tidings = Tidings::new(EventKind::Alarm, reason, why)
+                .of(device, Some(*attempt))
+                .decided(outcome);
             out.push(self.tell(tidings, now_ms)?);
         }
         Ok(out)
     }
 
     /// The verified live face becomes the reference: it lasts as long as the consent, and no longer than the site keeps.
-    fn keep_live(&self, work: &Work<'_>, challenge: &Issued, live: &Reference, now_ms: u64) -> Result<(), ServiceError> {
+    fn keep_live(
+        &self,
+        work: &Work<'_>,
+        challenge: &Issued,
+        live: &Reference,
+        now_ms: u64,
+    ) -> Result<(), ServiceError> {
         let consent_ends_ms = challenge.consent_s.1.saturating_mul(1000);
         let expires_ms = consent_ends_ms.min(now_ms + self.rules.retention_ms);
-        let version = work.put_reference(&challenge.subject.tag, Source::Live, live, now_ms, expires_ms)?;
+        let version = work.put_reference(
+            &challenge.subject.tag,
+            Source::Live,
+            live,
+            now_ms,
+            expires_ms,
+        )?;
         work.append(&Entry {
             what: What::Referenced,
             number: Some(version),
@@ -310,7 +465,14 @@ impl Centre {
         now_ms: u64,
     ) -> Result<Outgoing, ServiceError> {
         let refuse = (VerdictOutcome::Refuse, reason);
-        let bytes = self.identity.speak(&self.verdict(Some(attempt), device, reply_to, refuse, 0, now_ms))?;
+        let bytes = self.identity.speak(&self.verdict(
+            Some(attempt),
+            device,
+            reply_to,
+            refuse,
+            0,
+            now_ms,
+        ))?;
         Ok(self.verdict_out(device, bytes))
     }
 }

@@ -59,13 +59,18 @@ impl Centre {
         if sealed.device() != topic {
             return Ok(Err(Distrust::Elsewhere));
         }
-        let Some(pair) = self.identity.seal_pair(sealed.key_id()) else { return Ok(Err(Distrust::NotOurKey)) };
+        let Some(pair) = self.identity.seal_pair(sealed.key_id()) else {
+            return Ok(Err(Distrust::NotOurKey));
+        };
         let signed = match sealed.open(pair) {
             Ok(signed) => signed,
             Err(cause) => return Ok(Err(Distrust::NotOpened(cause))),
         };
         let letter = self.open_signed(work, kind, topic, &signed)?;
-        Ok(letter.map(|letter| Letter { attempt: sealed.attempt().copied(), ..letter }))
+        Ok(letter.map(|letter| Letter {
+            attempt: sealed.attempt().copied(),
+            ..letter
+        }))
     }
 
     pub(super) fn open_signed(
@@ -89,6 +94,10 @@ impl Centre {
             Ok(payload) => Zeroizing::new(payload.to_vec()),
             Err(cause) => return Ok(Err(Distrust::Signature(cause))),
         };
-        Ok(Ok(Letter { device, payload, attempt: None }))
+        Ok(Ok(Letter {
+            device,
+            payload,
+            attempt: None,
+        }))
     }
 }

@@ -34,7 +34,13 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn keep_audit(&self, record: &AuditRecord, hash: &Hash, signed: &[u8], now_ms: u64) -> Result<AuditKept, StoreError> {
+    pub fn keep_audit(
+        &self,
+        record: &AuditRecord,
+        hash: &Hash,
+        signed: &[u8],
+        now_ms: u64,
+    ) -> Result<AuditKept, StoreError> {
         let device = record.device.as_str();
         let number = to_sql(record.number);
         let known = self
@@ -47,9 +53,21 @@ impl Work<'_> {
         let fork = self.contradicts(record, hash)?;
         self.tx.execute(
             "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![device, number, hash, record.previous, signed, to_sql(now_ms), fork],
+            params![
+                device,
+                number,
+                hash,
+                record.previous,
+                signed,
+                to_sql(now_ms),
+                fork
+            ],
         )?;
-        Ok(if fork { AuditKept::Fork } else { AuditKept::New })
+        Ok(if fork {
+            AuditKept::Fork
+        } else {
+            AuditKept::New
+        })
     }
 
     /// Whether the chain holds another record of this number, another one before it, or one after it that follows
@@ -67,11 +85,21 @@ impl Work<'_> {
         if kept(record.number)?.is_some() {
             return Ok(true);
         }
-        let before = record.number.checked_sub(1).map(kept).transpose()?.flatten();
+        let before = record
+            .number
+            .checked_sub(1)
+            .map(kept)
+            .transpose()?
+            .flatten();
         if before.is_some_and(|(before, _)| before != record.previous) {
             return Ok(true);
         }
-        let after = record.number.checked_add(1).map(kept).transpose()?.flatten();
+        let after = record
+            .number
+            .checked_add(1)
+            .map(kept)
+            .transpose()?
+            .flatten();
         Ok(after.is_some_and(|(_, previous)| previous != *hash))
     }
 
@@ -95,7 +123,9 @@ impl Work<'_> {
         )?;
         let mut expected = highest + 1;
         let mut missing = Vec::new();
-        for kept in statement.query_map(params![device.as_str(), highest], |row| row.get::<_, i64>(0))? {
+        for kept in statement.query_map(params![device.as_str(), highest], |row| {
+            row.get::<_, i64>(0)
+        })? {
             let kept = kept?;
             while expected < kept && missing.len() < MISSING_MAX {
                 missing.push(from_sql(expected));
@@ -103,6 +133,9 @@ impl Work<'_> {
             }
             expected = kept + 1;
         }
-        Ok(Shown { highest: from_sql(highest), missing })
+        Ok(Shown {
+            highest: from_sql(highest),
+            missing,
+        })
     }
 }

@@ -86,7 +86,10 @@ impl Work<'_> {
                 to_sql(certificate.not_after_s()),
             ],
         )?;
-        self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
+        self.tx.execute(
+            "DELETE FROM device_initiators WHERE device = ?1",
+            [id.as_str()],
+        )?;
         for initiator in initiators {
             self.tx.execute(
                 "INSERT OR IGNORE INTO device_initiators VALUES (?1, ?2)",
@@ -115,11 +118,18 @@ impl Work<'_> {
                 },
             )
             .optional()?;
-        let Some((id, state, key, not_before, not_after)) = row else { return Ok(None) };
+        let Some((id, state, key, not_before, not_after)) = row else {
+            return Ok(None);
+        };
         Ok(Some(Device {
             id: id.parse().map_err(|_| StoreError::Damaged("device"))?,
-            state: if state == 0 { DeviceState::Active } else { DeviceState::Revoked },
-            key: VerifyingKey::from_sec1_bytes(&key).map_err(|_| StoreError::Damaged("public key"))?,
+            state: if state == 0 {
+                DeviceState::Active
+            } else {
+                DeviceState::Revoked
+            },
+            key: VerifyingKey::from_sec1_bytes(&key)
+                .map_err(|_| StoreError::Damaged("public key"))?,
             not_before_s: from_sql(not_before),
             not_after_s: from_sql(not_after),
         }))
@@ -141,7 +151,10 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn revoke_device(&self, id: &DeviceId) -> Result<bool, StoreError> {
-        Ok(self.tx.execute("UPDATE devices SET state = 1 WHERE device = ?1", [id.as_str()])? == 1)
+        Ok(self.tx.execute(
+            "UPDATE devices SET state = 1 WHERE device = ?1",
+            [id.as_str()],
+        )? == 1)
     }
 
     /// What the device's last state message said; `None` for an unknown device.
@@ -152,7 +165,13 @@ impl Work<'_> {
         let row = self.tx.query_row(
             "SELECT boot, connects, online FROM devices WHERE device = ?1",
             [id.as_str()],
-            |row| Ok(Seen { boot: row.get(0)?, connects: from_sql(row.get(1)?), online: row.get(2)? }),
+            |row| {
+                Ok(Seen {
+                    boot: row.get(0)?,
+                    connects: from_sql(row.get(1)?),
+                    online: row.get(2)?,
+                })
+            },
         );
         Ok(row.optional()?)
     }
@@ -181,9 +200,19 @@ impl Work<'_> {
              FROM devices d ORDER BY d.device",
         )?;
         let rows = statement.query_map([], |row| {
-            let state = if row.get::<_, i64>(1)? == 0 { DeviceState::Active } else { DeviceState::Revoked };
+            let state = if row.get::<_, i64>(1)? == 0 {
+                DeviceState::Active
+            } else {
+                DeviceState::Revoked
+            };
             let not_after_s = from_sql(row.get(3)?);
-            Ok(Listed { id: row.get(0)?, state, online: row.get(2)?, not_after_s, initiators: row.get(4)? })
+            Ok(Listed {
+                id: row.get(0)?,
+                state,
+                online: row.get(2)?,
+                not_after_s,
+                initiators: row.get(4)?,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
