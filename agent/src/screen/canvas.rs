@@ -1,0 +1,161 @@
+//! The picture's memory: 16 bits a pixel, as panels, frame buffers and the simulated kiosk take it.
+
+use std::convert::Infallible;
+
+use embedded_graphics::pixelcolor::Rgb565;
+use embedded_graphics::pixelcolor::raw::{RawData, RawU16};
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::Rectangle;
+
+/// A picture in RGB565, row by row from the top left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canvas {
+    width: u16,
+    height: u16,
+    pixels: Vec<u16>,
+}
+
+/// A screen that the views are not laid out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a screen of {width}x{height} pixels; each side must be {least} to {most}", least = Canvas::LEAST, most = Canvas::MOST)]
+pub struct SizeError {
+    /// Pixels in a row.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+impl Canvas {
+    /// Fewest pixels of a side.
+    pub const LEAST: u16 = 240;
+    /// Most pixels of a side.
+    pub const MOST: u16 = 1280;
+
+    /// A black picture.
+    ///
+    /// # Errors
+    /// A side is shorter than [`Self::LEAST`] or longer than [`Self::MOST`].
+    pub fn new(width: u16, height: u16) -> Result<Self, SizeError> {
+        let lawful = Self::LEAST..=Self::MOST;
+        if !lawful.contains(&width) || !lawful.contains(&height) {
+            return Err(SizeError { width, height });
+        }
+        Ok(Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] })
+    }
+
+    /// Pixels in a row.
+    pub const fn width(&self) -> u16 {
+        self.width
+    }
+
+    /// Rows.
+    pub const fn height(&self) -> u16 {
+        self.height
+    }
+
+    /// The pixels: red in the top five bits, then six of green, then five of blue.
+    pub fn pixels(&self) -> &[u16] {
+        &self.pixels
+    }
+
+    /// The pixels as little-endian bytes: what the bridge and most frame buffers take.
+    pub fn bytes(&self) -> impl ExactSizeIterator<Item = [u8; 2]> + '_ {
+        self.pixels.iter().map(|pixel| pixel.to_le_bytes())
+    }
+
+    /// The visible part of `area` in one row, as indices of `pixels`.
+    fn row(&self, area: &Rectangle, y: i32) -> std::ops::Range<usize> {
+        // `area` lies within the canvas, so every number here is small and not negative.
+        let start = y as usize * usize::from(self.width) + area.top_left.x as usize;
+        start..start + area.size.width as usize
+    }
+}
+
+impl OriginDimensions for Canvas {
+    fn size(&self) -> Size {
+        Size::new(u32::from(self.width), u32::from(self.height))
+    }
+}
+
+impl DrawTarget for Canvas {
+    type Color = Rgb565;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb565>>>(&mut self, pixels: I) -> Result<(), Infallible> {
+        let (width, height) = (i32::from(self.width), i32::from(self.height));
+        for Pixel(at, colour) in pixels {
+            if (0..width).contains(&at.x) && (0..height).contains(&at.y) {
+                self.pixels[(at.y * width + at.x) as usize] = RawU16::from(colour).into_inner();
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_contiguous<I: IntoIterator<Item = Rgb565>>(&mut self, area: &Rectangle, colours: I) -> Result<(), Infallible> {
+        let visible = area.intersection(&self.bounding_box());
+        if visible != *area {
+            return self.draw_iter(area.points().zip(colours).map(|(at, colour)| Pixel(at, colour)));
+        }
+        let mut colours = colours.into_iter();
+        for y in visible.rows() {
+            let row = self.row(&visible, y);
+            for (pixel, colour) in self.pixels[row].iter_mut().zip(&mut colours) {
+                *pixel = RawU16::from(colour).into_inner();
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_solid(&mut self, area: &Rectangle, colour: Rgb565) -> Result<(), Infallible> {
+        let visible = area.intersection(&self.bounding_box());
+        let raw = RawU16::from(colour).into_inner();
+        for y in visible.rows() {
+            let row = self.row(&visible, y);
+            self.pixels[row].fill(raw);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sizes_that_are_laid_out_for_are_taken() {
+        assert!(Canvas::new(320, 240).is_ok());
+        assert!(Canvas::new(800, 1280).is_ok());
+        assert_eq!(Canvas::new(128, 240).unwrap_err(), SizeError { width: 128, height: 240 });
+        let said = Canvas::new(320, 2000).unwrap_err().to_string();
+        assert_eq!(said, "a screen of 320x2000 pixels; each side must be 240 to 1280");
+    }
+
+    #[test]
+    fn what_lies_outside_is_cut_off_and_the_rest_lands_in_its_place() {
+        let areas = [(-3, -2, 9, 7), (315, 236, 9, 7), (0, 0, 320, 240), (10, 20, 5, 3), (400, 10, 2, 2), (7, 7, 0, 5)];
+        for (x, y, width, height) in areas {
+            let area = Rectangle::new(Point::new(x, y), Size::new(width, height));
+            let colour = |index: usize| Rgb565::from(RawU16::new((index as u16).wrapping_add(1)));
+            let mut fast = Canvas::new(320, 240).unwrap();
+            fast.fill_contiguous(&area, (0..).map(colour)).unwrap();
+            let mut plain = Canvas::new(320, 240).unwrap();
+            plain.draw_iter(area.points().enumerate().map(|(index, at)| Pixel(at, colour(index)))).unwrap();
+            assert_eq!(fast, plain, "{area:?}");
+
+            let mut solid = Canvas::new(320, 240).unwrap();
+            solid.fill_solid(&area, Rgb565::RED).unwrap();
+            let mut plain = Canvas::new(320, 240).unwrap();
+            plain.draw_iter(area.points().map(|at| Pixel(at, Rgb565::RED))).unwrap();
+            assert_eq!(solid, plain, "{area:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_little_endian() {
+        let mut canvas = Canvas::new(320, 240).unwrap();
+        canvas.draw_iter([Pixel(Point::new(1, 0), Rgb565::new(31, 0, 1))]).unwrap();
+        assert_eq!(canvas.pixels()[1], 0xF801);
+        assert_eq!(canvas.bytes().nth(1), Some([0x01, 0xF8]));
+        assert_eq!(canvas.bytes().len(), 320 * 240);
+    }
+}
