@@ -81,7 +81,7 @@ const LIDS: (f32, f32) = (0.08, 0.22);
 /// Gap of the lips over the distance between eyes and mouth, open and closed.
 const LIPS: (f32, f32) = (0.30, 0.06);
 /// Distance in colour between upper and lower face, as skin has it and as a covering has it.
-const COVERING: (f32, f32) = (14.0, 40.0);
+const COVERING: (f32, f32) = (22.0, 50.0);
 /// Score of the mesh on a free face, and on one that is covered.
 const COVERED_SCORE: (f32, f32) = (0.9, 0.5);
 
