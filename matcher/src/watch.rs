@@ -2,6 +2,7 @@
 //!
 //! Every event's signature is checked: its certificate must come from the site's CA and name a matcher.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use didar_protocol::message::{Event, EventKind, Kind, Message as _, Outcome, VerdictOutcome};
@@ -90,11 +91,14 @@ pub enum Sight {
     Lost(String),
 }
 
-/// Watches until an error ends it; calls `show` for everything seen.
+/// Watches until `show`, called for everything seen, says break, or an error ends it.
 ///
 /// # Errors
 /// When the first connection fails, or another program takes the place.
-pub async fn watch(post: &Post, mut show: impl FnMut(Sight)) -> Result<(), WatchError> {
+pub async fn watch(
+    post: &Post,
+    mut show: impl FnMut(Sight) -> ControlFlow<()>,
+) -> Result<(), WatchError> {
     let ca = tls::read_ca(&post.ca)?;
     let path = &post.certificate;
     let certificate = Certificate::from_pem(&files::read_text(path)?).map_err(|cause| {
@@ -115,21 +119,19 @@ pub async fn watch(post: &Post, mut show: impl FnMut(Sight)) -> Result<(), Watch
         .map(|env| Filter::new(format!("didar/1/{env}/operator/#"), QoS::AtLeastOnce));
     let mut was_connected = false;
     loop {
-        match connection.poll().await {
+        let seen = match connection.poll().await {
             Ok(MqttEvent::Incoming(Packet::ConnAck(_))) => {
                 was_connected = true;
-                if let Err(cause) = client.try_subscribe_many(filters.clone()) {
-                    show(Sight::Lost(cause.to_string()));
+                match client.try_subscribe_many(filters.clone()) {
+                    Ok(()) => continue,
+                    Err(cause) => Sight::Lost(cause.to_string()),
                 }
             }
-            Ok(MqttEvent::Incoming(Packet::SubAck(_))) => show(Sight::Watching),
+            Ok(MqttEvent::Incoming(Packet::SubAck(_))) => Sight::Watching,
             Ok(MqttEvent::Incoming(Packet::Publish(publish))) => {
-                show(match read(&publish.payload, &ca, time::now_ms()) {
-                    Ok(event) => Sight::Event(event),
-                    Err(why) => Sight::Forged(why),
-                });
+                read(&publish.payload, &ca, time::now_ms()).map_or_else(Sight::Forged, Sight::Event)
             }
-            Ok(_) => {}
+            Ok(_) => continue,
             Err(ConnectionError::MqttState(StateError::ServerDisconnect {
                 reason_code: DisconnectReasonCode::SessionTakenOver,
                 ..
@@ -141,9 +143,12 @@ pub async fn watch(post: &Post, mut show: impl FnMut(Sight)) -> Result<(), Watch
                 });
             }
             Err(cause) => {
-                show(Sight::Lost(cause.to_string()));
                 time::wait(PAUSE).await;
+                Sight::Lost(cause.to_string())
             }
+        };
+        if show(seen).is_break() {
+            return Ok(());
         }
     }
 }

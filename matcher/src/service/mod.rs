@@ -1,12 +1,13 @@
 //! The service: one message in, the messages out. Knows no network and no clock.
 //!
-//! A message counts only if its topic, the certificate that signed it and the device inside agree ([`intake`]).
-//! [`ask`] answers requests with challenges, [`attempt`] answers attempts with verdicts, [`audit`] keeps what devices
-//! tell about themselves, [`voice`] tells operators.
+//! A message counts only if its topic, the certificate that signed it and the device inside agree (`intake`).
+//! `ask` answers requests with challenges, `attempt` answers attempts with verdicts, `audit` keeps what devices
+//! tell about themselves, `voice` tells operators.
 
 mod ask;
 mod attempt;
 mod audit;
+mod examine;
 mod intake;
 mod voice;
 

@@ -1,8 +1,8 @@
 //! The matcher's memory: devices, references, challenges, failures, ledger, the devices' audit records.
 //!
-//! All of it is one SQLite file ([`sqlite`]). [`Store::begin`] opens a transaction; everything happens within one and
+//! All of it is one SQLite file (`sqlite`). [`Store::begin`] opens a transaction; everything happens within one and
 //! counts only after [`Work::commit`], so that an attempt is either decided with all its traces or not at all.
-//! References are encrypted under a key of their own each ([`vault`]), which is destroyed with them.
+//! References are encrypted under a key of their own each (`vault`), which is destroyed with them.
 
 mod audit;
 mod challenges;
