@@ -56,6 +56,15 @@ pub enum Order {
     Rest,
 }
 
+/// What the loop sees through: [`Perception`], or a script in tests. Events come back over the loop's channel.
+pub trait Eyes: Send {
+    /// Hands on an order; never waits.
+    fn order(&self, order: Order);
+
+    /// The models in use, as messages name them.
+    fn models(&self) -> &[ModelRef];
+}
+
 /// Facts and thresholds that perception works by. From the board's file and the configuration.
 #[derive(Clone)]
 pub struct Settings {
@@ -119,8 +128,10 @@ impl Perception {
         Ok(Self { inbox, threads, models: references })
     }
 
-    /// Hands an order to the threads; never waits.
-    pub fn order(&self, order: Order) {
+}
+
+impl Eyes for Perception {
+    fn order(&self, order: Order) {
         match &order {
             Order::Watch(_) => self.inbox.want(Wanted::Newest),
             Order::Prove(_) => self.inbox.want(Wanted::Every),
@@ -130,8 +141,7 @@ impl Perception {
         self.inbox.order(order);
     }
 
-    /// The models in use, as messages name them.
-    pub fn models(&self) -> &[ModelRef] {
+    fn models(&self) -> &[ModelRef] {
         &self.models
     }
 }

@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::id::{DeviceId, RequestId};
+use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, MatcherKeys, Receipt};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{SealKey, Signer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{self, AskError, Draft};
-use crate::attempt::event::{Closing, Command, Event, Language, Record, Request, View};
+use crate::attempt::event::{Closing, Command, Ending, Event, Language, Record, Request, View};
 use crate::attempt::{Limits, Machine};
 use crate::display::Display;
 use crate::edge::{Clock, Health, Lamps, Letter, Outbox, Uplink};
 use crate::journal::{Ended, Journal, Standing};
-use crate::perception::{Order, Perception};
+use crate::perception::{Eyes, Order};
 use crate::time::Moment;
 
 /// What the local API asks of the loop.
@@ -68,7 +69,7 @@ pub struct Agent {
     /// The lamps.
     pub lamps: Box<dyn Lamps>,
     /// The camera's threads.
-    pub perception: Perception,
+    pub perception: Box<dyn Eyes>,
     /// The screen's thread; none where there is no screen.
     pub display: Option<Display>,
     /// The way to the matcher.
@@ -93,6 +94,10 @@ pub struct LoopState {
     resend: Option<Moment>,
     connected: bool,
     stopping: bool,
+    /// Records that the store did not take, oldest first.
+    unkept: VecDeque<AuditEntry>,
+    /// When broken lamps or a broken store are tried again.
+    mend: Option<Moment>,
     /// Whose authentication the screen belongs to.
     serving: Option<(RequestId, Language)>,
     standing: Standing,
@@ -102,6 +107,10 @@ pub struct LoopState {
 const AUDIT_WINDOW: usize = 32;
 /// How long a receipt may take before the records are sent again.
 const RECEIPT_WAIT: Duration = Duration::from_secs(10);
+/// How often broken lamps or a broken store are tried again.
+const MEND_EVERY: Duration = Duration::from_secs(1);
+/// Records that wait in memory for a store that fails: the kiosk serves nobody meanwhile, so these are few.
+const UNKEPT_MAX: usize = 64;
 /// Longest sleep of the loop: the clock is looked at again, whatever the timers say.
 const NAP_MAX: Duration = Duration::from_secs(3600);
 
@@ -125,19 +134,23 @@ impl Agent {
                     self.take(Event::Stopping);
                     break;
                 }
-                () = nap(wait) => self.take(Event::Tick),
+                () = nap(wait) => {
+                    self.mend();
+                    self.take(Event::Tick);
+                }
                 Some(event) = events.recv() => self.take(event),
                 Some(call) = calls.recv() => self.answer(call),
             }
         }
         self.darken();
+        self.show(View::OutOfService { reason: Reason::Stopping });
         if let Err(error) = self.outbox.flush() {
             tracing::error!("{error}");
         }
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.machine.deadline(), self.state.resend].into_iter().flatten().min()
+        [self.machine.deadline(), self.state.resend, self.state.mend].into_iter().flatten().min()
     }
 
     /// One event, and everything that follows from it.
@@ -153,16 +166,16 @@ impl Agent {
             }
             if faults != self.machine.faults() {
                 self.tell_health();
-                if self.machine.serving().is_none() {
-                    self.show(self.machine.rest_view());
-                }
             }
         }
-        if self.state.resend.is_some_and(|at| self.clock.now() >= at) {
+        let now = self.clock.now();
+        if self.state.resend.is_some_and(|at| now >= at) {
+            self.state.resend = None;
             self.state.sent = 0;
             self.drain();
         }
         self.tell_standing();
+        self.plan_mending(now);
     }
 
     /// What concerns the loop itself rather than the attempt.
@@ -216,8 +229,14 @@ impl Agent {
     }
 
     fn send(&mut self, closing: Closing) -> Result<(), Reason> {
-        let (attempt, expires) = (closing.challenge.attempt, closing.expires);
-        let sent_at_ms = self.clock.unix_ms(self.clock.now());
+        let now = self.clock.now();
+        let attempt = closing.challenge.attempt;
+        let expires = match closing.ending {
+            // Nobody waits longer for the verdict, and a live attempt is never kept for later.
+            Ending::Proved { .. } => closing.expires.min(now.after(self.limits.reply)),
+            Ending::Stopped { .. } => closing.expires,
+        };
+        let sent_at_ms = self.clock.unix_ms(now);
         let bytes = ask::attempt(closing, self.perception.models(), sent_at_ms, self.signer.as_ref())
             .map_err(|error| logged(Reason::StorageFault, &error))?;
         self.post(Letter::Attempt { attempt, bytes, expires });
@@ -240,10 +259,51 @@ impl Agent {
     /// # Errors
     /// The record could not be kept; logged.
     pub fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
-        self.outbox.append(entry).map_err(|error| logged(Reason::StorageFault, &error))?;
+        if let Err(error) = self.outbox.append(entry) {
+            if self.state.unkept.len() == UNKEPT_MAX {
+                self.state.unkept.pop_front();
+            }
+            self.state.unkept.push_back(entry.clone());
+            return Err(logged(Reason::StorageFault, &error));
+        }
         self.tell_health();
         self.drain();
         Ok(())
+    }
+
+    fn plan_mending(&mut self, now: Moment) {
+        let broken = [Reason::LampFault, Reason::StorageFault];
+        let standing = self.machine.faults().iter().any(|reason| broken.contains(reason));
+        self.state.mend = standing.then(|| self.state.mend.unwrap_or(now.after(MEND_EVERY)));
+    }
+
+    /// Tries what is broken again: dark lamps and a written record do no harm.
+    fn mend(&mut self) {
+        let now = self.clock.now();
+        if self.state.mend.is_none_or(|at| now < at) {
+            return;
+        }
+        self.state.mend = Some(now.after(MEND_EVERY));
+        let faults = self.machine.faults();
+        if faults.contains(&Reason::LampFault) && self.lamps.set(Light::Off).is_ok() {
+            tracing::info!("the lamps work again");
+            self.take(Event::Mended(Reason::LampFault));
+        }
+        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept() {
+            tracing::info!("the store works again");
+            self.take(Event::Mended(Reason::StorageFault));
+        }
+    }
+
+    fn keep_the_unkept(&mut self) -> bool {
+        while let Some(entry) = self.state.unkept.front() {
+            if self.outbox.append(entry).is_err() {
+                return false;
+            }
+            self.state.unkept.pop_front();
+        }
+        self.drain();
+        self.outbox.flush().is_ok()
     }
 
     /// Sends the records that no receipt covers, a window at a time.
@@ -354,7 +414,7 @@ impl Agent {
     }
 
     fn darken(&mut self) {
-        if let Err(error) = self.lamps.set(didar_protocol::light_code::Light::Off) {
+        if let Err(error) = self.lamps.set(Light::Off) {
             tracing::warn!("{error}");
         }
     }

@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// The clock starts no earlier than this version of the program: 1 November 2026, Unix milliseconds.
 const BUILT_MS: u64 = 1_793_491_200_000;
+/// Longest wait for the uplink's farewell when the agent stops.
+const FAREWELL_MAX: std::time::Duration = std::time::Duration::from_secs(4);
 /// Events that may wait for the loop.
 const EVENTS_MAX: usize = 256;
 /// Requests of the local API that may wait for the loop.
@@ -36,7 +38,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (events, heard) = mpsc::channel(EVENTS_MAX);
     let (calls, called) = mpsc::channel(CALLS_MAX);
-    let (mut agent, uplink_faults) = open(&config, events).await?;
+    let (mut agent, link) = open(&config, events).await?;
     let door = Door {
         device: config.device.clone(),
         calls,
@@ -56,9 +58,19 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     };
     agent.run(heard, called, stop).await;
     api.abort();
-    drop(uplink_faults);
+    // Threads end, lamps and screen are let go, and the uplink sends what waits and says farewell.
+    drop(agent);
+    farewell(link).await;
     let _ = std::fs::remove_file(&config.local_api.socket);
     Ok(())
+}
+
+/// Waits until the uplink's task has ended: it drops its end of the channel.
+async fn farewell(mut link: LinkFaults) {
+    let ended = async { while link.changed().await.is_ok() {} };
+    if tokio::time::timeout(FAREWELL_MAX, ended).await.is_err() {
+        tracing::warn!("the uplink did not end within {FAREWELL_MAX:?}");
+    }
 }
 
 type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault::LinkFault>>;
@@ -103,7 +115,7 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         clock,
         signer: identity,
         lamps,
-        perception,
+        perception: Box::new(perception),
         display,
         uplink: Box::new(uplink),
         outbox: Box::new(outbox),

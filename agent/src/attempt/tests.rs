@@ -4,6 +4,7 @@
 mod stories;
 mod worlds;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use didar_protocol::id::{AttemptId, RequestId};
@@ -42,7 +43,7 @@ pub(super) fn request(number: u8) -> Event {
     Event::Requested(Box::new(Request {
         id: RequestId::from_bytes([number; 16]),
         hash: [number; 32],
-        subject: "990101300019".parse().unwrap_or_else(|_| valid_iin()),
+        subject: valid_iin(),
         initiator: "bank".parse().unwrap(),
         reference: String::new(),
         purpose: "login".into(),
@@ -60,11 +61,18 @@ pub(super) fn request(number: u8) -> Event {
 
 /// The first number of the day that holds: so no checksum is written down here.
 pub(super) fn valid_iin() -> didar_protocol::id::Iin {
+    static IIN: LazyLock<didar_protocol::id::Iin> = LazyLock::new(first_valid_iin);
+    IIN.clone()
+}
+
+fn first_valid_iin() -> didar_protocol::id::Iin {
     (0..10_000).find_map(|tail| format!("9901013{tail:05}").parse().ok()).unwrap()
 }
 
+/// Made once: a new key for each of a million events would be most of the tests' time.
 pub(super) fn seal_key() -> SealKey {
-    SealKeyPair::generate(Entropy::new([7; 32])).public().clone()
+    static KEY: LazyLock<SealKey> = LazyLock::new(|| SealKeyPair::generate(Entropy::new([7; 32])).public().clone());
+    KEY.clone()
 }
 
 pub(super) fn keys() -> Event {

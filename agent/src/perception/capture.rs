@@ -25,15 +25,25 @@ enum Health {
 /// Runs until the inbox closes. `stall` is the longest silence of a camera that works.
 pub(super) fn run(mut camera: Box<dyn Camera>, inbox: &Inbox, events: &Sender<Event>, stall: Duration) {
     let mut health = Health::Unknown;
+    let mut resting = false;
     loop {
         let patience = if health == Health::Good { IDLE } else { Duration::ZERO };
         let Some(wanted) = inbox.wanted(patience) else { return };
         if wanted == Wanted::Nothing && health == Health::Good {
-            camera.rest();
+            if !resting {
+                camera.rest();
+            }
+            resting = true;
             continue;
         }
         let mut frame = inbox.spare();
-        match camera.next(&mut frame, stall) {
+        let mut result = camera.next(&mut frame, stall);
+        if resting && result.is_err() {
+            // What broke while nobody looked may have come back long ago: opening it anew tells.
+            result = camera.next(&mut frame, stall);
+        }
+        resting = false;
+        match result {
             Ok(()) => {
                 if health == Health::Broken {
                     tracing::info!("the camera works again");

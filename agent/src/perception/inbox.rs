@@ -156,7 +156,9 @@ mod tests {
     use didar_protocol::id::RequestId;
 
     fn frame(sequence: u32) -> Frame {
-        Frame { sequence, ..Frame::empty() }
+        let mut frame = Frame::empty();
+        frame.sequence = sequence;
+        frame
     }
 
     fn taken(inbox: &Inbox) -> Vec<u32> {

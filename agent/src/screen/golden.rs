@@ -33,19 +33,19 @@ fn updating() -> bool {
 
 /// A grey likeness of a head and shoulders before a wall, as a camera would see them.
 pub(super) fn sitter() -> (usize, usize, Vec<u8>) {
-    let (width, height) = (96_usize, 72_usize);
+    let (width, height) = (240_usize, 180_usize);
     let pixel = |index: usize| {
-        let (x, y) = ((index % width) as f32 - 48.0, (index / width) as f32 - 36.0);
+        let (x, y) = ((index % width) as f32 / 2.5 - 48.0, (index / width) as f32 / 2.5 - 36.0);
         let inside = |cx: f32, cy: f32, rx: f32, ry: f32| ((x - cx) / rx).powi(2) + ((y - cy) / ry).powi(2) < 1.0;
         let eye = inside(-6.5, -5.0, 2.4, 1.5) || inside(6.5, -5.0, 2.4, 1.5);
         let mouth = inside(0.0, 11.0, 5.5, 1.3);
         let level = match () {
             () if eye || mouth => 50.0,
             () if inside(0.0, 2.0, 2.0, 5.0) => 205.0,
-            () if inside(0.0, 0.0, 16.0, 21.0) && y > -13.0 => 185.0 - x,
+            () if inside(0.0, 0.0, 16.0, 21.0) && y > -13.0 => 190.0 - (x / 3.0).floor() * 3.0,
             () if inside(0.0, -3.0, 17.5, 21.0) => 45.0,
-            () if inside(0.0, 44.0, 36.0, 24.0) => 95.0 - x / 2.0,
-            () => 135.0 + y / 2.0,
+            () if inside(0.0, 44.0, 36.0, 24.0) => 95.0,
+            () => 140.0,
         };
         level as u8
     };

@@ -87,7 +87,6 @@ const fn dot(middle: [f32; 2], radius: f32) -> Step {
 }
 
 const RIM: Step = Add(Ring { middle: MIDDLE_POINT, radius: 10.2, thickness: 2.0 });
-const HEAD: Step = Add(Hoop { middle: MIDDLE_POINT, radii: [6.2, 8.0], thickness: 1.8 });
 const EYES: [Step; 2] = [dot([9.6, 10.8], 1.15), dot([14.4, 10.8], 1.15)];
 const SMILE: Step =
     Add(Arc { middle: [12.0, 12.2], radius: 3.2, thickness: 1.5, to: [0.0, 1.0], half: [0.82, 0.572] });
@@ -101,8 +100,9 @@ const STOP: Icon =
 const AGAIN: Icon = Icon(&[
     // Three quarters of a circle, open to the upper right, with an arrow's head at its end.
     Add(Arc { middle: [12.0, 13.2], radius: 8.0, thickness: 2.6, to: [-D, D], half: [D, -D] }),
-    thick([12.4, 5.2], [15.6, 2.0]),
-    thick([12.4, 5.2], [15.6, 8.4]),
+    thick([12.0, 5.2], [15.0, 5.2]),
+    thick([15.0, 5.2], [11.6, 1.8]),
+    thick([15.0, 5.2], [11.6, 8.6]),
 ]);
 const NO_WAVES: Icon = Icon(&[
     dot([12.0, 18.6], 1.9),
@@ -164,7 +164,12 @@ const fn corner(middle: [f32; 2], to: [f32; 2]) -> Step {
 }
 
 const FACE_WANTED: Icon = VIEWFINDER;
-const STRAIGHT: Icon = Icon(&[HEAD, EYES[0], EYES[1], SMILE]);
+const STRAIGHT: Icon = Icon(&[
+    Add(Hoop { middle: MIDDLE_POINT, radii: [7.8, 9.8], thickness: 2.0 }),
+    dot([9.0, 10.6], 1.35),
+    dot([15.0, 10.6], 1.35),
+    Add(Arc { middle: [12.0, 12.4], radius: 4.0, thickness: 1.7, to: [0.0, 1.0], half: [0.82, 0.572] }),
+]);
 const GROW: Icon = Icon(&[
     Add(Ellipse { middle: MIDDLE_POINT, radii: [3.4, 4.4] }),
     bar([16.6, 7.4], [21.4, 2.6]),
@@ -205,17 +210,15 @@ const MIDDLE: Icon = Icon(&[
     bar([18.0, 12.0], [20.6, 14.6]),
 ]);
 const NO_MASK: Icon = Icon(&[
-    HEAD,
-    EYES[0],
-    EYES[1],
-    // The lower half of the face, filled.
-    Add(Ellipse { middle: MIDDLE_POINT, radii: [6.2, 8.0] }),
-    Cut(Slab { from: [3.0, 2.0], to: [21.0, 13.4], radius: 0.0 }),
-    HEAD,
-    EYES[0],
-    EYES[1],
-    Cut(Bar { from: [3.4, 21.4], to: [20.6, 2.6], thickness: 4.8 }),
-    bar([3.4, 21.4], [20.6, 2.6]),
+    // The loops for the ears, the mask with two folds, and a stroke through all of it.
+    Add(Ring { middle: [5.6, 12.0], radius: 3.4, thickness: 1.7 }),
+    Add(Ring { middle: [18.4, 12.0], radius: 3.4, thickness: 1.7 }),
+    Cut(Slab { from: [5.4, 6.8], to: [18.6, 17.6], radius: 3.6 }),
+    Add(Slab { from: [5.8, 7.2], to: [18.2, 17.2], radius: 3.2 }),
+    Cut(Bar { from: [9.0, 10.8], to: [15.0, 10.8], thickness: 1.3 }),
+    Cut(Bar { from: [9.0, 13.8], to: [15.0, 13.8], thickness: 1.3 }),
+    Cut(Bar { from: [4.4, 20.8], to: [19.6, 3.2], thickness: 5.0 }),
+    Add(Bar { from: [4.4, 20.8], to: [19.6, 3.2], thickness: 2.2 }),
 ]);
 const MOON: Icon = Icon(&[
     Add(Disc { middle: [11.4, 12.6], radius: 8.6 }),
@@ -233,16 +236,11 @@ const SUN: Icon = Icon(&[
     bar([17.8, 6.2], [19.2, 4.8]),
 ]);
 const ONE_PERSON: Icon = Icon(&[
-    // Two people behind, in outline; one before them.
-    Add(Ring { middle: [4.6, 9.0], radius: 2.2, thickness: 1.4 }),
-    Add(Ring { middle: [19.4, 9.0], radius: 2.2, thickness: 1.4 }),
-    Add(Arc { middle: [4.6, 18.4], radius: 4.2, thickness: 1.4, to: [0.0, -1.0], half: [1.0, 0.0] }),
-    Add(Arc { middle: [19.4, 18.4], radius: 4.2, thickness: 1.4, to: [0.0, -1.0], half: [1.0, 0.0] }),
-    Cut(Disc { middle: [12.0, 7.4], radius: 5.4 }),
-    Cut(Disc { middle: [12.0, 19.6], radius: 8.2 }),
-    Add(Disc { middle: [12.0, 19.4], radius: 6.6 }),
-    Cut(Slab { from: [0.0, 20.4], to: [24.0, 30.0], radius: 0.0 }),
-    Add(Disc { middle: [12.0, 7.4], radius: 3.9 }),
+    // One person, alone in the ring.
+    Add(Disc { middle: [12.0, 18.6], radius: 6.2 }),
+    Cut(Slab { from: [0.0, 18.0], to: [24.0, 30.0], radius: 0.0 }),
+    dot([12.0, 8.4], 3.3),
+    RIM,
 ]);
 const PAUSE: Icon = Icon(&[
     RIM,

@@ -101,13 +101,17 @@ impl Plan {
     pub(super) fn new(letters: &Letters, view: &View, language: Language, help: &Help, size: Size) -> Self {
         let scale = Scale::new(size);
         let mut plan = Self::default();
+        let line = help.line(language);
         let strip = match view {
-            View::Idle { .. } => plan.strip(letters, scale, &idle_help(letters, scale, language, help)),
+            View::Idle { .. } => match everybodys_help(letters, scale, help) {
+                Some(lines) => plan.strip(letters, scale, &lines),
+                None => plan.strip(letters, scale, &[line]),
+            },
             View::Positioning { .. }
             | View::HoldStill { .. }
             | View::Checking
             | View::Result { .. }
-            | View::OutOfService { .. } => plan.strip(letters, scale, &help.line(language)),
+            | View::OutOfService { .. } => plan.strip(letters, scale, &[line]),
         };
         let page = Rectangle::new(Point::zero(), Size::new(size.width, size.height.saturating_sub(strip)));
         match view {
@@ -135,30 +139,34 @@ impl Plan {
         plan
     }
 
-    /// The strip along the bottom; returns its height.
-    fn strip(&mut self, letters: &Letters, scale: Scale, line: &str) -> u32 {
+    /// The strip along the bottom; returns its height. Each line is set larger if it then stays one line.
+    fn strip(&mut self, letters: &Letters, scale: Scale, lines: &[String]) -> u32 {
         let (wanted, least) = scale.letters(Kind::Small);
-        let space = scale.margin * 2 / 3;
-        let paragraph = (least..=wanted)
-            .rev()
-            .map(|px| (px, strip_paragraph(letters, scale, px, line)))
-            .find(|(_, paragraph)| fits_strip(scale, paragraph))
-            .map_or_else(|| strip_paragraph(letters, scale, least, line), |(_, paragraph)| paragraph);
-        self.cramped |= !fits_strip(scale, &paragraph);
-        let side = strip_sign(scale);
-        let height = paragraph.height().max(side) + space * 2;
+        let set = |px: u32| -> Vec<Paragraph> {
+            lines.iter().map(|line| strip_paragraph(letters, scale, px, line)).collect()
+        };
+        let single = |paragraphs: &Vec<Paragraph>| paragraphs.iter().all(|paragraph| fits_strip(scale, paragraph, 1));
+        let paragraphs = (least..=wanted).rev().map(set).find(single).unwrap_or_else(|| set(least));
+        self.cramped |= !paragraphs.iter().all(|paragraph| fits_strip(scale, paragraph, 2));
+        let (space, side) = (scale.margin * 2 / 3, strip_sign(scale));
+        let words: u32 = paragraphs.iter().map(Paragraph::height).sum();
+        let height = words.max(side) + space * 2;
         let top = scale.size.height.saturating_sub(height) as i32;
         self.surfaces.push((Rectangle::new(Point::new(0, top), Size::new(scale.size.width, height)), SHADE));
-        let both = side + space + paragraph.width();
+        let widest = paragraphs.iter().map(Paragraph::width).max().unwrap_or(0);
         let left = match scale.side() {
             Side::Left => scale.margin,
-            Side::Middle => scale.size.width.saturating_sub(both) / 2,
+            Side::Middle => scale.size.width.saturating_sub(side + space + widest) / 2,
         } as i32;
-        let sign_top = top + (height.saturating_sub(side) / 2) as i32;
-        self.signs.push(Sign { icon: icon::HELP, corner: Point::new(left, sign_top), side, colours: (SKY, SHADE) });
-        let corner = Point::new(left + (side + space) as i32, top + (height.saturating_sub(paragraph.height()) / 2) as i32);
-        let area = Rectangle::new(corner, Size::new(paragraph.width(), paragraph.height()));
-        self.texts.push(Block { paragraph, area, side: Side::Left, colours: (INK, SHADE) });
+        let centred = |part: u32| top + (height.saturating_sub(part) / 2) as i32;
+        let sign = Point::new(left, centred(side));
+        self.signs.push(Sign { icon: icon::HELP, corner: sign, side, colours: (SKY, SHADE) });
+        let mut corner = Point::new(left + (side + space) as i32, centred(words));
+        for paragraph in paragraphs {
+            let area = Rectangle::new(corner, Size::new(paragraph.width(), paragraph.height()));
+            corner.y += paragraph.height() as i32;
+            self.texts.push(Block { paragraph, area, side: Side::Left, colours: (INK, SHADE) });
+        }
         height
     }
 
@@ -201,7 +209,7 @@ impl Plan {
     /// A fault in three languages at the foot of the panel; returns the height that it takes.
     fn notice(&mut self, letters: &Letters, scale: Scale, panel: Rectangle, fault: Reason) -> u32 {
         let (wanted, least) = scale.letters(Kind::Small);
-        let width = panel.size.width.saturating_sub(scale.margin * 2);
+        let width = panel.size.width.saturating_sub(scale.margin);
         let lines = |px: u32| -> Vec<Paragraph> {
             let set = |language| {
                 Paragraph::new(letters, Weight::Bold, px as u16, text::fault_label(fault, language), width)
@@ -213,13 +221,13 @@ impl Plan {
         self.cramped |= lines.iter().any(|line| line.width() > width);
         let side = strip_sign(scale);
         let words: u32 = lines.iter().map(Paragraph::height).sum();
-        let height = words + side + scale.margin + scale.margin / 3;
+        let height = words + side + scale.margin / 3 + scale.margin * 2 / 3;
         let mut top = panel.top_left.y + panel.size.height.saturating_sub(height) as i32;
         let left = panel.top_left.x + (panel.size.width.saturating_sub(side) / 2) as i32;
         self.signs.push(Sign { icon: icon::WARNING, corner: Point::new(left, top), side, colours: (WHITE, SKY) });
         top += (side + scale.margin / 3) as i32;
         for paragraph in lines {
-            let corner = Point::new(panel.top_left.x + scale.margin as i32, top);
+            let corner = Point::new(panel.top_left.x + (scale.margin / 2) as i32, top);
             let area = Rectangle::new(corner, Size::new(width, paragraph.height()));
             top += paragraph.height() as i32;
             self.texts.push(Block { paragraph, area, side: Side::Middle, colours: (WHITE, SKY) });
@@ -288,18 +296,15 @@ fn split(scale: Scale, page: Rectangle, percent: u32) -> (Rectangle, Rectangle) 
     }
 }
 
-/// The help line for everybody: in all languages where it fits, else in the kiosk's first one.
-fn idle_help(letters: &Letters, scale: Scale, language: Language, help: &Help) -> String {
+/// The help line in all languages, on two lines, where they fit.
+fn everybodys_help(letters: &Letters, scale: Scale, help: &Help) -> Option<[String; 2]> {
     let labels = Language::ALL.map(text::help_label).join(" · ");
     let desks = Language::ALL.map(|language| help.desk(language)).join(" · ");
     let phone = help.phone().map(|phone| format!(" · {phone}")).unwrap_or_default();
-    let everybody = format!("{labels}: {desks}{phone}");
+    let lines = [labels, format!("{desks}{phone}")];
     let (_, least) = scale.letters(Kind::Small);
-    if fits_strip(scale, &strip_paragraph(letters, scale, least, &everybody)) {
-        everybody
-    } else {
-        format!("{labels}: {}{phone}", help.desk(language))
-    }
+    let fits = |line: &String| fits_strip(scale, &strip_paragraph(letters, scale, least, line), 1);
+    lines.iter().all(fits).then_some(lines)
 }
 
 fn strip_sign(scale: Scale) -> u32 {
@@ -314,7 +319,7 @@ fn strip_paragraph(letters: &Letters, scale: Scale, px: u32, line: &str) -> Para
     Paragraph::new(letters, Weight::Bold, px as u16, line, strip_width(scale))
 }
 
-/// At most two lines, none of them sticking out.
-fn fits_strip(scale: Scale, paragraph: &Paragraph) -> bool {
-    paragraph.lines() <= 2 && paragraph.width() <= strip_width(scale)
+/// At most so many lines, none of them sticking out.
+fn fits_strip(scale: Scale, paragraph: &Paragraph, lines: usize) -> bool {
+    paragraph.lines() <= lines && paragraph.width() <= strip_width(scale)
 }

@@ -86,17 +86,18 @@ impl Observer {
 }
 
 /// The fact that comes next: mostly the one that leads on, often another.
-fn pick(random: &mut Random, requests: u8, observer: &mut Observer) -> Event {
-    let number = if random.below(5) == 0 { 1 + random.below(u64::from(requests.max(1))) as u8 } else { requests };
+fn pick(random: &mut Random, serving: Option<RequestId>, requests: u8, observer: &mut Observer) -> Event {
+    let stale = 1 + random.below(u64::from(requests.max(1))) as u8;
+    let number = serving.map_or(stale, |id| if random.below(6) == 0 { stale } else { id.as_bytes()[0] });
     let id = RequestId::from_bytes([number; 16]);
     let reasons = [Reason::CameraFault, Reason::LampFault, Reason::StorageFault];
     match random.below(40) {
         0..=6 => Event::FaceSteady(id),
-        7 => Event::FaceLost(id),
+        7 if random.below(4) == 0 => Event::FaceLost(id),
         8 => Event::Guided(id, crate::attempt::Hint::Closer),
         9..=14 => challenge(number, if random.below(4) == 0 { 1_500 } else { 60_000 }),
         15..=20 => proven(number),
-        21 => refuted(number, Finding::Spoof, Reason::NoRelief),
+        21 if random.below(4) == 0 => refuted(number, Finding::Spoof, Reason::NoRelief),
         22..=27 => {
             let outcomes = [VerdictOutcome::Match, VerdictOutcome::Match, VerdictOutcome::NoMatch, VerdictOutcome::Refuse];
             let mut verdict = verdict(number, outcomes[random.below(4) as usize], Reason::None);
@@ -108,10 +109,10 @@ fn pick(random: &mut Random, requests: u8, observer: &mut Observer) -> Event {
             }
             Event::Replied(Box::new(verdict))
         }
-        28 => Event::UplinkDown,
+        28 if random.below(4) == 0 => Event::UplinkDown,
         29..=31 => Event::UplinkUp,
-        32 => Event::Cancelled(id),
-        33 => Event::Fault(reasons[random.below(3) as usize]),
+        32 if random.below(3) == 0 => Event::Cancelled(id),
+        33 if random.below(6) == 0 => Event::Fault(reasons[random.below(3) as usize]),
         34..=35 => Event::Mended(reasons[random.below(3) as usize]),
         36 => keys(),
         _ => Event::Tick,
@@ -150,7 +151,7 @@ fn run(seed: u64) -> Observer {
             }
             event
         } else {
-            pick(&mut random, requests, &mut observer)
+            pick(&mut random, machine.serving(), requests, &mut observer)
         };
         let commands = machine.step(now, event);
         observer.see(now, &commands);

@@ -16,7 +16,7 @@ pub(super) const HELP: Words = say("Көмек", "Помощь", "Help");
 
 pub(super) const INVITATION: (Words, Words) = (
     say("Сәлеметсіз бе!", "Здравствуйте!", "Hello!"),
-    say("Бастау үшін қызметті таңдаңыз.", "Чтобы начать, выберите услугу.", "Choose a service to begin."),
+    say("Қызметті таңдаңыз.", "Выберите услугу.", "Choose a service."),
 );
 
 pub(super) const CHECKING: (Words, Words) = (
@@ -55,7 +55,7 @@ pub(super) const fn hint(hint: Hint) -> (Words, Words) {
             say("Бетіңіз толық көрінуі керек.", "Лицо должно быть открыто.", "Your whole face must be seen."),
         ),
         Hint::TooDark => (
-            say("Жарық аз", "Слишком темно", "Too dark"),
+            say("Жарық жетпейді", "Слишком темно", "Too dark"),
             say("Жарыққа қарай бұрылыңыз.", "Повернитесь к свету.", "Turn towards the light."),
         ),
         Hint::TooBright => (
@@ -63,7 +63,7 @@ pub(super) const fn hint(hint: Hint) -> (Words, Words) {
             say("Күшті жарықтан бұрылыңыз.", "Отвернитесь от яркого света.", "Turn away from the bright light."),
         ),
         Hint::OnePersonOnly => (
-            say("Жалғыз тұрыңыз", "Встаньте один человек", "One person only"),
+            say("Бір адам ғана тұрсын", "Только один человек", "One person only"),
             say("Басқалардан шетке шығуын сұраңыз.", "Попросите остальных отойти.", "Please ask the others to step aside."),
         ),
         Hint::HoldStill => (
@@ -83,7 +83,7 @@ pub(super) const fn outcome_title(outcome: Outcome) -> Words {
         Outcome::Deny => say("Тұлғаңыз расталмады", "Личность не подтверждена", "Identity not confirmed"),
         Outcome::Spoof => say("Тексеру аяқталмады", "Проверка не завершена", "Check not completed"),
         Outcome::Inconclusive => say("Тағы бір рет көрейік", "Попробуем ещё раз", "Let us try once more"),
-        Outcome::Refused => say("Тексеру мүмкін болмады", "Проверить не удалось", "Check not possible"),
+        Outcome::Refused => say("Тексере алмадық", "Проверить не удалось", "Check not possible"),
         Outcome::TimeOut => say("Уақыт бітті", "Время вышло", "Time ran out"),
         Outcome::Offline => say("Байланыс жоқ", "Нет связи", "No connection"),
         Outcome::Fault => say("Техникалық ақау", "Техническая неполадка", "Technical fault"),

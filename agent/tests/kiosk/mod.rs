@@ -1,0 +1,439 @@
+//! A kiosk whose edges are scripts, and a matcher that opens, verifies and answers what they send.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use didar_agent::ask::Draft;
+use didar_agent::attempt::event::{Event, Finding, Findings, Language, Proof, ProofOrder, Refutation};
+use didar_agent::attempt::{Limits, Machine};
+use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, OutboxError, Uplink, UplinkError};
+use didar_agent::journal::{Ended, Entry, Journal, Standing};
+use didar_agent::outbox::SledOutbox;
+use didar_agent::perception::{Eyes, Order};
+use didar_agent::run::{Agent, Call, LoopState, Refusal};
+use didar_agent::time::Moment;
+use didar_protocol::id::{AttemptId, DeviceId, Hash, Iin, RequestId, sha256};
+use didar_protocol::light_code::{CodeShape, Light};
+use didar_protocol::message::{
+    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Consent, ConsentMethod, Kind, MatcherKeys, Message,
+    ModelRef, ModelRole, Receipt, Stage, Template, Verdict, VerdictOutcome,
+};
+use didar_protocol::reason::Reason;
+use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, SoftwareSigner, VerifyingKey};
+use rcgen::{CertificateParams, KeyPair};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// What the world does.
+#[derive(Clone, Copy)]
+pub struct Script {
+    /// Somebody stands well in front of the camera.
+    pub face: bool,
+    /// The face is alive.
+    pub live: bool,
+    /// What the matcher answers to a proof; `None`: nothing.
+    pub verdict: Option<(VerdictOutcome, Reason)>,
+    /// Audit records that the matcher does not get.
+    pub deaf_to_audits: u32,
+    /// Lamp orders that fail.
+    pub lamp_failures: u32,
+    /// Records that the store does not take.
+    pub store_failures: u32,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            face: true,
+            live: true,
+            verdict: Some((VerdictOutcome::Match, Reason::None)),
+            deaf_to_audits: 0,
+            lamp_failures: 0,
+            store_failures: 0,
+        }
+    }
+}
+
+/// What happened, as the world saw it.
+#[derive(Default)]
+pub struct Seen {
+    pub attempts: Vec<Attempt>,
+    pub records: Vec<AuditEntry>,
+    pub lamps: Vec<Light>,
+    pub lit_slots: usize,
+    /// The outbox's records after the stop, read from the disk.
+    pub stored: Vec<AuditEntry>,
+}
+
+pub struct Kiosk {
+    calls: mpsc::Sender<Call>,
+    events: mpsc::Sender<Event>,
+    journal: Arc<Journal>,
+    seen: Arc<Mutex<Seen>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    signer: Arc<SoftwareSigner>,
+    folder: tempfile::TempDir,
+}
+
+const NOW_MS: u64 = 1_795_000_000_000;
+
+fn device() -> DeviceId {
+    "kiosk-7".parse().unwrap()
+}
+
+/// Some lawful number; found, so that none is written down.
+pub fn subject() -> Iin {
+    (0..10_000).find_map(|tail| format!("9901013{tail:05}").parse().ok()).unwrap()
+}
+
+pub fn draft() -> Draft {
+    Draft {
+        subject: subject(),
+        initiator: "bank".parse().unwrap(),
+        reference: "r-1".into(),
+        purpose: "login".into(),
+        consent: Consent {
+            given_at_s: NOW_MS / 1000,
+            expires_at_s: NOW_MS / 1000 + 3600,
+            purpose: "login".into(),
+            method: ConsentMethod::Screen,
+            text_version: "1".into(),
+        },
+        language: Language::En,
+    }
+}
+
+impl Kiosk {
+    pub fn start(script: Script) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let signer = Arc::new(SoftwareSigner::from_pkcs8_pem(&key.serialize_pem(), certificate.der()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = SledOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
+        let (events, heard) = mpsc::channel(256);
+        let (calls, called) = mpsc::channel(16);
+        let (stop, stopped) = oneshot::channel();
+        let (clock, seen) = (Arc::new(PausedClock(Instant::now())), Arc::new(Mutex::new(Seen::default())));
+        let journal = Arc::new(Journal::default());
+        let limits = Limits {
+            position: Duration::from_secs(20),
+            challenge: Duration::from_secs(5),
+            judge: Duration::from_secs(3),
+            reply: Duration::from_secs(8),
+            show: Duration::from_secs(4),
+            reconnect: Duration::from_secs(2),
+        };
+        let slot = Duration::from_micros(66_667);
+        let mut agent = Agent {
+            device: device(),
+            machine: Machine::new(limits, device(), CodeShape::AT_30, slot, clock.now()),
+            limits,
+            clock: clock.clone(),
+            signer: signer.clone(),
+            lamps: Box::new(ScriptedLamps { failures: script.lamp_failures, clock, seen: seen.clone() }),
+            perception: Box::new(ScriptedEyes { script, events: events.clone(), seen: seen.clone(), orders: Mutex::default() }),
+            display: None,
+            uplink: Box::new(Matcher::new(script, events.clone(), signer.verifying_key(), seen.clone())),
+            outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
+            journal: journal.clone(),
+            language: Language::Kk,
+            state: LoopState::default(),
+        };
+        events.try_send(Event::Keys(Box::new(keys()))).unwrap();
+        events.try_send(Event::UplinkUp).unwrap();
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            agent.run(heard, called, stopped).await;
+        });
+        Self { calls, events, journal, seen, stop, task, signer, folder }
+    }
+
+    pub async fn begin(&self) -> Result<RequestId, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.calls.send(Call::Begin { draft: draft(), answer }).await.unwrap();
+        answered.await.unwrap()
+    }
+
+    pub async fn cancel(&self, id: RequestId) {
+        self.calls.send(Call::Cancel(id)).await.unwrap();
+    }
+
+    pub async fn unplug(&self) {
+        self.events.send(Event::UplinkDown).await.unwrap();
+    }
+
+    pub async fn plug(&self) {
+        self.events.send(Event::UplinkUp).await.unwrap();
+    }
+
+    pub async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Waits until `holds`; a minute of the paused clock at most.
+    #[track_caller]
+    pub fn until(&self, holds: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            for _ in 0..12_000 {
+                if holds(self) {
+                    return;
+                }
+                self.pass(Duration::from_millis(5)).await;
+            }
+            panic!("{place}: it never came");
+        }
+    }
+
+    pub async fn outcome(&self, id: RequestId) -> Ended {
+        self.until(|kiosk| ending(&kiosk.journal, id).is_some()).await;
+        ending(&self.journal, id).unwrap()
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.journal.standing()
+    }
+
+    pub fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
+    }
+
+    pub fn is_lit(&self) -> bool {
+        self.seen.lock().unwrap().lamps.last().is_some_and(|light| *light != Light::Off)
+    }
+
+    /// Stops the loop; returns what the world saw, and what is on the disk.
+    pub async fn stop(self) -> Seen {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+        let outbox = SledOutbox::open(self.folder.path(), device(), self.signer.clone(), 1000).unwrap();
+        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        for (_, bytes) in outbox.unacknowledged(0, 100).unwrap() {
+            let signed = Signed::parse(Kind::AuditRecord, &bytes).unwrap();
+            let record = AuditRecord::decode(signed.verify(&self.signer.verifying_key()).unwrap()).unwrap();
+            seen.stored.push(record.entry);
+        }
+        seen
+    }
+}
+
+pub fn ending(journal: &Journal, id: RequestId) -> Option<Ended> {
+    journal.entries(id, 0)?.into_iter().find_map(|entry| match entry {
+        Entry::Outcome(ended) => Some(ended),
+        Entry::Positioning(_) | Entry::HoldStill(_) | Entry::Checking => None,
+    })
+}
+
+struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Moment {
+        Moment::ZERO.after(self.0.elapsed())
+    }
+
+    fn unix_ms(&self, at: Moment) -> u64 {
+        NOW_MS + at.as_nanos() / 1_000_000
+    }
+
+    fn learn(&self, _: u64) {}
+
+    fn is_signed(&self) -> bool {
+        true
+    }
+}
+
+struct ScriptedLamps {
+    failures: u32,
+    clock: Arc<PausedClock>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Lamps for ScriptedLamps {
+    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            return Err(LampError { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
+        }
+        self.seen.lock().unwrap().lamps.push(light);
+        Ok(self.clock.now())
+    }
+}
+
+struct ScriptedEyes {
+    script: Script,
+    events: mpsc::Sender<Event>,
+    seen: Arc<Mutex<Seen>>,
+    orders: Mutex<Option<ProofOrder>>,
+}
+
+impl Eyes for ScriptedEyes {
+    fn order(&self, order: Order) {
+        let event = match order {
+            Order::Watch(id) if self.script.face => Event::FaceSteady(id),
+            Order::Prove(order) => {
+                self.seen.lock().unwrap().lit_slots += order.code.iter().filter(|light| **light != Light::Off).count();
+                *self.orders.lock().unwrap() = Some(*order);
+                return;
+            }
+            Order::Judge(attempt) => {
+                assert_eq!(self.orders.lock().unwrap().as_ref().map(|order| order.attempt), Some(attempt));
+                judged(attempt, self.script.live)
+            }
+            Order::Watch(_) | Order::Switched { .. } | Order::Rest => return,
+        };
+        self.events.try_send(event).unwrap();
+    }
+
+    fn models(&self) -> &[ModelRef] {
+        const MODELS: &[ModelRef] = &[ModelRef { role: ModelRole::Embedding, sha256: [9; 32] }];
+        MODELS
+    }
+}
+
+fn judged(attempt: AttemptId, live: bool) -> Event {
+    if !live {
+        let (finding, reason) = (Finding::Spoof, Reason::NoRelief);
+        return Event::Refuted(Box::new(Refutation { attempt, finding, reason, findings: Findings::default() }));
+    }
+    let template = Template::new(0.01, vec![1, 2, 3]);
+    Event::Proven(Box::new(Proof { attempt, findings: Findings::default(), template, picture: None }))
+}
+
+struct FailingOutbox {
+    real: SledOutbox,
+    failures: u32,
+}
+
+impl Outbox for FailingOutbox {
+    fn append(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            return Err(OutboxError::Store { path: "script".into(), cause: "no space".into() });
+        }
+        self.real.append(entry)
+    }
+
+    fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
+        self.real.unacknowledged(from, limit)
+    }
+
+    fn acknowledge(&mut self, up_to: u64) -> Result<(), OutboxError> {
+        self.real.acknowledge(up_to)
+    }
+
+    fn head(&self) -> (u64, Hash) {
+        self.real.head()
+    }
+
+    fn signed_time(&self) -> u64 {
+        self.real.signed_time()
+    }
+
+    fn keep_signed_time(&mut self, unix_ms: u64) -> Result<(), OutboxError> {
+        self.real.keep_signed_time(unix_ms)
+    }
+
+    fn flush(&mut self) -> Result<(), OutboxError> {
+        self.real.flush()
+    }
+}
+
+/// The other end of the wire: opens, verifies, answers at once.
+struct Matcher {
+    script: Script,
+    events: mpsc::Sender<Event>,
+    device_key: VerifyingKey,
+    pair: SealKeyPair,
+    kept: u64,
+    seen: Arc<Mutex<Seen>>,
+}
+
+fn pair() -> SealKeyPair {
+    SealKeyPair::generate(Entropy::new([5; 32]))
+}
+
+fn keys() -> MatcherKeys {
+    MatcherKeys { seal_keys: vec![pair().public().clone()], policy_version: 1, server_time_ms: NOW_MS }
+}
+
+impl Matcher {
+    fn new(script: Script, events: mpsc::Sender<Event>, device_key: VerifyingKey, seen: Arc<Mutex<Seen>>) -> Self {
+        Self { script, events, device_key, pair: pair(), kept: 0, seen }
+    }
+
+    fn open<M: Message>(&self, bytes: &[u8]) -> (M, Hash) {
+        let opened = Sealed::parse(M::KIND, bytes).unwrap().open(&self.pair).unwrap();
+        let signed = Signed::parse(M::KIND, &opened).unwrap();
+        let payload = signed.verify(&self.device_key).unwrap();
+        (M::decode(payload).unwrap(), sha256(payload))
+    }
+
+    fn challenge(&self, bytes: &[u8]) -> Event {
+        let (request, request_hash) = self.open::<ChallengeRequest>(bytes);
+        Event::Challenged(Box::new(Challenge {
+            attempt: AttemptId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
+            device: request.device,
+            request_hash,
+            nonce: sha256(request.request.as_bytes()),
+            stage: Stage::Subsequent,
+            picture: false,
+            policy_version: 1,
+            server_time_ms: NOW_MS,
+            expires_ms: NOW_MS + 60_000,
+            seal_key: self.pair.public().clone(),
+        }))
+    }
+
+    fn verdict(&self, bytes: &[u8]) -> Option<Event> {
+        let (attempt, _) = self.open::<Attempt>(bytes);
+        let verdict = self.script.verdict.map(|(outcome, reason)| {
+            Event::Replied(Box::new(Verdict {
+                attempt: Some(attempt.attempt),
+                device: attempt.device.clone(),
+                reply_to: attempt.nonce,
+                outcome,
+                reason,
+                threshold_class: 1,
+                attempts_left: 4,
+                server_time_ms: NOW_MS,
+                expires_ms: NOW_MS + 60_000,
+            }))
+        });
+        self.seen.lock().unwrap().attempts.push(attempt);
+        verdict
+    }
+
+    fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Event> {
+        if self.script.deaf_to_audits > 0 {
+            self.script.deaf_to_audits -= 1;
+            return None;
+        }
+        let signed = Signed::parse(Kind::AuditRecord, bytes).unwrap();
+        let record = AuditRecord::decode(signed.verify(&self.device_key).unwrap()).unwrap();
+        assert_eq!(record.number, number);
+        if number == self.kept + 1 {
+            self.kept = number;
+            self.seen.lock().unwrap().records.push(record.entry);
+        }
+        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing: vec![], server_time_ms: NOW_MS }))
+    }
+}
+
+impl Uplink for Matcher {
+    fn send(&mut self, letter: Letter) -> Result<(), UplinkError> {
+        let answer = match letter {
+            Letter::RequestChallenge { bytes, .. } => Some(self.challenge(&bytes)),
+            Letter::Attempt { bytes, .. } => self.verdict(&bytes),
+            Letter::Audit { number, bytes } => self.receipt(number, &bytes),
+            Letter::Health(_) => None,
+        };
+        answer.into_iter().for_each(|event| self.events.try_send(event).unwrap());
+        Ok(())
+    }
+
+    fn forget(&mut self, _: RequestId) {}
+}

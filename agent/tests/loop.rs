@@ -1,0 +1,149 @@
+//! The one loop with simulated edges: real signatures, real seals, a real outbox, scripted eyes and a matcher in memory.
+//!
+//! Time is tokio's paused clock: it moves only when everything waits, so nothing here sleeps or depends on the machine.
+#![allow(clippy::unwrap_used)]
+
+mod kiosk;
+
+use std::time::Duration;
+
+use didar_agent::attempt::event::{Ending, Outcome};
+use didar_agent::run::Refusal;
+use didar_protocol::light_code::Light;
+use didar_protocol::message::{AuditEntry, Ending as WireEnding, VerdictOutcome};
+use didar_protocol::reason::Reason;
+use kiosk::{Kiosk, Script};
+
+fn outcomes(entries: &[AuditEntry]) -> Vec<(Outcome, Reason)> {
+    let attempts = entries.iter().filter_map(|entry| match entry {
+        AuditEntry::Attempt { outcome, reason, .. } => Some((*outcome, *reason)),
+        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => None,
+    });
+    attempts.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_person_is_granted_and_the_record_arrives() {
+    let kiosk = Kiosk::start(Script::default());
+    let id = kiosk.begin().await.unwrap();
+    let ended = kiosk.outcome(id).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Grant, Reason::None));
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+
+    let seen = kiosk.stop().await;
+    assert_eq!(seen.attempts.len(), 1, "one letter for one challenge");
+    assert!(matches!(&seen.attempts[0].ending, WireEnding::Proved { template, .. } if template.values() == [1, 2, 3]));
+    assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
+    assert_eq!(seen.lamps.last(), Some(&Light::Off));
+    assert_eq!(seen.lamps.iter().filter(|light| **light != Light::Off).count(), seen.lit_slots);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_is_shown_with_its_reason() {
+    let kiosk = Kiosk::start(Script { verdict: Some((VerdictOutcome::NoMatch, Reason::NotSamePerson)), ..Script::default() });
+    let id = kiosk.begin().await.unwrap();
+    let ended = kiosk.outcome(id).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Deny, Reason::NotSamePerson));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spoof_goes_to_the_centre_without_a_template() {
+    let kiosk = Kiosk::start(Script { live: false, ..Script::default() });
+    let id = kiosk.begin().await.unwrap();
+    assert_eq!(kiosk.outcome(id).await.outcome, Outcome::Spoof);
+    let seen = kiosk.stop().await;
+    let expected = WireEnding::Stopped { outcome: Outcome::Spoof, reason: Reason::NoRelief };
+    assert_eq!(seen.attempts.iter().map(|attempt| &attempt.ending).collect::<Vec<_>>(), [&expected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_matcher_ends_as_a_time_out() {
+    let kiosk = Kiosk::start(Script { verdict: None, ..Script::default() });
+    let id = kiosk.begin().await.unwrap();
+    let ended = kiosk.outcome(id).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::TimeOut, Reason::NoAnswerInTime));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_at_a_time() {
+    let kiosk = Kiosk::start(Script { face: false, ..Script::default() });
+    let first = kiosk.begin().await.unwrap();
+    assert!(matches!(kiosk.begin().await, Err(Refusal::Busy)));
+    kiosk.cancel(first).await;
+    let ended = kiosk.outcome(first).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Cancelled, Reason::CancelledByApplication));
+    kiosk.begin().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn offline_is_said_at_once_and_the_record_arrives_later() {
+    let kiosk = Kiosk::start(Script::default());
+    kiosk.unplug().await;
+    kiosk.pass(Duration::from_secs(3)).await;
+    let id = kiosk.begin().await.unwrap();
+    let ended = kiosk.outcome(id).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Offline, Reason::NoConnection));
+    assert_eq!(kiosk.standing().unconfirmed, 1);
+    kiosk.plug().await;
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+    let seen = kiosk.stop().await;
+    assert!(seen.attempts.is_empty(), "a live attempt is never kept for later");
+    assert_eq!(outcomes(&seen.records), [(Outcome::Offline, Reason::NoConnection)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_without_receipt_is_sent_again() {
+    let kiosk = Kiosk::start(Script { deaf_to_audits: 2, ..Script::default() });
+    let id = kiosk.begin().await.unwrap();
+    kiosk.outcome(id).await;
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+    let seen = kiosk.stop().await;
+    assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_lamps_end_the_attempt_and_the_next_one_finds_them_mended() {
+    let kiosk = Kiosk::start(Script { lamp_failures: 3, ..Script::default() });
+    let first = kiosk.begin().await.unwrap();
+    let ended = kiosk.outcome(first).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Fault, Reason::LampFault));
+    kiosk.until(|kiosk| kiosk.standing().faults.is_empty()).await;
+    let second = kiosk.begin().await.unwrap();
+    assert_eq!(kiosk.outcome(second).await.outcome, Outcome::Grant);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_takes_the_record_when_it_works_again() {
+    let kiosk = Kiosk::start(Script { store_failures: 3, ..Script::default() });
+    let first = kiosk.begin().await.unwrap();
+    assert_eq!(kiosk.outcome(first).await.outcome, Outcome::Grant);
+    kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
+    kiosk.until(|kiosk| kiosk.standing().faults.is_empty() && kiosk.standing().unconfirmed == 0).await;
+    let seen = kiosk.stop().await;
+    assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_in_the_middle_of_the_code_leaves_dark_lamps_and_a_record() {
+    let kiosk = Kiosk::start(Script::default());
+    let id = kiosk.begin().await.unwrap();
+    kiosk.until(|kiosk| kiosk.is_lit()).await;
+    let ended = {
+        let journal = kiosk.journal();
+        let seen = kiosk.stop().await;
+        assert_eq!(seen.lamps.last(), Some(&Light::Off));
+        assert!(matches!(seen.attempts[0].ending, WireEnding::Stopped { outcome: Outcome::Cancelled, .. }));
+        assert_eq!(outcomes(&seen.stored), [(Outcome::Cancelled, Reason::Stopping)]);
+        kiosk::ending(&journal, id).unwrap()
+    };
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Cancelled, Reason::Stopping));
+}
+
+#[test]
+fn nothing_of_a_person_shows_in_debug() {
+    let template = didar_protocol::message::Template::new(0.5, vec![77, -77]);
+    let text = format!("{:?}", Ending::Proved { template, picture: None });
+    assert!(!text.contains("77"), "{text}");
+    let draft = format!("{:?}", kiosk::draft());
+    assert!(!draft.contains(kiosk::subject().as_str()), "{draft}");
+}
