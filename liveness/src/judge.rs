@@ -265,7 +265,8 @@ fn wrong_code(f: &Figures, policy: &Policy) -> Option<Doubt> {
     if f.late_frames.is_some() {
         return Some(Doubt::Spoof(Reason::TooLate));
     }
-    if f.missing > 0 && f.wrong <= f.wrong_allowed {
+    // Where a quarter of the slots is missing, the others cannot be decoded either.
+    if f.missing > 0 && (f.wrong <= f.wrong_allowed || 4 * f.missing > f.slots) {
         return Some(Doubt::Poor(Reason::TooFewFrames));
     }
     if f.wrong <= f.wrong_allowed + usize::from(policy.code.doubtful_slots) {
@@ -290,12 +291,13 @@ fn wrong_relief(f: &Figures, policy: &Policy) -> Option<Doubt> {
     if f.cells < usize::from(policy.relief.cells_min) {
         return Some(Doubt::Poor(Reason::PoorQuality));
     }
-    if f.beta >= policy.relief.beta_milli_min {
+    let significant = f.beta.saturating_mul(1000) >= f.deviation.saturating_mul(policy.relief.significance_milli_min);
+    if f.beta >= policy.relief.beta_milli_min && significant {
         return None;
     }
-    // A fit so uncertain that a face may hide behind it accuses nobody.
-    let uncertain = f.deviation > policy.relief.deviation_milli_max;
-    Some(if uncertain { Doubt::Poor(Reason::HoldStill) } else { Doubt::Spoof(Reason::NoRelief) })
+    // A face may hide behind a weak or an uncertain relief: that costs a second try and accuses nobody.
+    let doubtful = f.beta >= policy.relief.doubtful_milli_min || f.deviation > policy.relief.deviation_milli_max;
+    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { Doubt::Spoof(Reason::NoRelief) })
 }
 
 fn other_witnesses(f: &Figures, policy: &Policy) -> Option<Doubt> {

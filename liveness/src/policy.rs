@@ -60,7 +60,11 @@ pub struct LightPolicy {
 pub struct ReliefPolicy {
     /// Least part of the mean face's relief, after what planes, cylinders and folds explain.
     pub beta_milli_min: i64,
-    /// Between this and `beta_milli_min` the answer is inconclusive where the fit is uncertain.
+    /// Least ratio of that part to its standard error.
+    pub significance_milli_min: i64,
+    /// From this part on, what does not suffice is a poor picture of a face and no spoof.
+    pub doubtful_milli_min: i64,
+    /// A standard error beyond this says nothing: a poor picture, whatever the part.
     pub deviation_milli_max: i64,
     /// Least number of cells that can be judged.
     pub cells_min: u16,

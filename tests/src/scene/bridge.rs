@@ -326,3 +326,71 @@ fn now_us() -> u64 {
 fn wait_until(at_us: u64) {
     std::thread::sleep(Duration::from_micros(at_us.saturating_sub(now_us())));
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{CameraModel, Room};
+    use super::*;
+
+    /// A subject without a network: the same grey everywhere.
+    fn subject() -> Arc<Subject> {
+        Arc::new(Subject::plain())
+    }
+
+    fn open(folder: &Path) -> (Bridge, UnixStream, Receiver<Screen>) {
+        let kiosk = Kiosk::new(subject(), Room::default(), CameraModel::default(), 1);
+        let (shown, screens) = sync_channel(4);
+        let on_screen = move |screen: &Screen| shown.send(screen.clone()).unwrap();
+        let bridge = Bridge::open(&folder.join("bridge"), kiosk, PixelOrder::Grey, on_screen).unwrap();
+        let agent = UnixStream::connect(folder.join("bridge")).unwrap();
+        (bridge, agent, screens)
+    }
+
+    /// Start of exposure and mean code value of the next frame.
+    fn frame(agent: &mut UnixStream) -> (u64, f64) {
+        let mut header = [0; 32];
+        agent.read_exact(&mut header).unwrap();
+        let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+        assert_eq!((&header[..8], word(8), word(12), word(16)), (&b"DFR1GREY"[..], 640, 480, 640 * 480));
+        let mut pixels = vec![0; 640 * 480];
+        agent.read_exact(&mut pixels).unwrap();
+        let captured = u64::from_le_bytes(header[24..32].try_into().unwrap());
+        (captured, pixels.iter().map(|&pixel| f64::from(pixel)).sum::<f64>() / pixels.len() as f64)
+    }
+
+    #[test]
+    fn the_light_follows_the_lamps() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bridge, mut agent, _screens) = open(folder.path());
+        let (first, dark) = frame(&mut agent);
+        agent.write_all(&[b'L', Light::Both as u8]).unwrap();
+        let lit = (0..10).map(|_| frame(&mut agent)).find(|(_, mean)| *mean > dark + 10.0);
+        assert!(lit.is_some_and(|(at, _)| at > first), "still as dark as {dark}");
+        assert_eq!(bridge.lamps(), Light::Both);
+        assert!(bridge.snapshot().is_some());
+    }
+
+    #[test]
+    fn the_screen_arrives_as_it_was_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bridge, mut agent, screens) = open(folder.path());
+        agent.write_all(&[b'S', 2, 0, 1, 0, 0x00, 0xf8, 0x1f, 0x00]).unwrap();
+        let screen = screens.recv().unwrap();
+        assert_eq!(screen, Screen { width: 2, height: 1, pixels: vec![0xf800, 0x001f] });
+        assert_eq!(screen.to_rgb().into_raw(), [255, 0, 0, 0, 0, 255]);
+        drop(bridge);
+    }
+
+    #[test]
+    fn an_agent_that_talks_nonsense_is_cut_off_and_the_next_one_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bridge, mut agent, _screens) = open(folder.path());
+        agent.write_all(b"GET / HTTP/1.1").unwrap();
+        let mut rest = Vec::new();
+        let _ = agent.read_to_end(&mut rest);
+        let mut next = UnixStream::connect(folder.path().join("bridge")).unwrap();
+        frame(&mut next);
+        drop(bridge);
+    }
+}

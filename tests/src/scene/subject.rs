@@ -107,6 +107,17 @@ impl Subject {
     }
 }
 
+#[cfg(test)]
+impl Subject {
+    /// Somebody without features: middle grey, all landmarks on one plane.
+    pub(crate) fn plain() -> Self {
+        let landmarks = (0..LANDMARKS as u16).map(|i| {
+            [FACE_AT[0] + f32::from(i % 22) * 8.0 - 88.0, FACE_AT[1] + f32::from(i / 22) * 8.0 - 88.0, 0.0]
+        });
+        Self { colour: vec![[0.2; 3]; CANVAS_WIDTH * CANVAS_HEIGHT], landmarks: landmarks.collect() }
+    }
+}
+
 /// The picture on the canvas with its upper left corner at `corner`; around it, its own rim goes on, mirrored.
 fn canvas(picture: &image::RgbImage, corner: [f32; 2]) -> Vec<[f32; 3]> {
     let (width, height) = picture.dimensions();

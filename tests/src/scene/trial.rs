@@ -221,3 +221,82 @@ pub fn tally(
     }
     Ok(tally)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use didar_vision::Models;
+
+    use super::super::{CameraModel, Presentation, Room, Subject};
+    use super::*;
+
+    /// Both portraits, alive and as `attack`s, over seeds that set no threshold.
+    struct Hall {
+        perceiver: Perceiver,
+        kiosks: Vec<Kiosk>,
+    }
+
+    impl Hall {
+        fn new() -> Self {
+            let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let models = Models::load(&project.join("models/manifest.toml")).unwrap();
+            let mut perceiver = Perceiver::new(&models).unwrap();
+            let kiosks = ["astronaut.png", "grace_hopper.png"]
+                .map(|name| {
+                    let path = project.join("models/build/faces").join(name);
+                    let subject = Arc::new(Subject::load(&path, &mut perceiver).unwrap());
+                    Kiosk::new(subject, Room::default(), CameraModel::default(), 1)
+                })
+                .into();
+            Self { perceiver, kiosks }
+        }
+
+        /// Every seed of every portrait must end in one of `answers`.
+        fn check(&mut self, presentation: &Presentation, seeds: std::ops::Range<u64>, answers: &[&str]) {
+            for (portrait, kiosk) in self.kiosks.iter_mut().enumerate() {
+                kiosk.present(presentation.clone());
+                for seed in seeds.clone() {
+                    let recording = attempt(kiosk, &mut self.perceiver, CodeShape::AT_30, seed).unwrap().unwrap();
+                    let evidence = recording.judge(&Policy::shipped());
+                    let answer = evidence.answer().to_string();
+                    assert!(answers.contains(&&*answer), "portrait {portrait}, seed {seed}: {evidence}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_living_are_live_and_their_pictures_are_not() {
+        let mut hall = Hall::new();
+        hall.check(&Presentation::Live, 70_000..70_003, &["live"]);
+        hall.check(&Presentation::Print, 70_000..70_002, &["spoof: no-relief"]);
+        hall.check(&Presentation::BentPrint(120.0), 70_000..70_002, &["spoof: no-relief"]);
+        hall.check(&Presentation::Still, 70_000..70_002, &["spoof: no-response", "spoof: still-or-looped"]);
+    }
+
+    #[test]
+    fn a_recording_of_a_live_attempt_is_a_spoof() {
+        let mut hall = Hall::new();
+        let video = {
+            let Hall { perceiver, kiosks } = &mut hall;
+            kiosks[0].start_recording();
+            let recording = attempt(&mut kiosks[0], perceiver, CodeShape::AT_30, 71_000).unwrap().unwrap();
+            assert!(recording.judge(&Policy::shipped()).answer().is_live());
+            kiosks[0].stop_recording()
+        };
+        hall.kiosks.truncate(1);
+        let spoofs = ["spoof: light-code-wrong", "spoof: no-response", "spoof: too-late"];
+        hall.check(&Presentation::Recording(video), 71_001..71_004, &spoofs);
+    }
+
+    #[test]
+    fn one_seed_replays_one_attempt_to_the_last_byte() {
+        let mut hall = Hall::new();
+        let Hall { perceiver, kiosks } = &mut hall;
+        let mut once = || attempt(&mut kiosks[1], perceiver, CodeShape::AT_30, 72_000).unwrap().unwrap().to_cbor();
+        assert_eq!(once(), once());
+    }
+}
