@@ -17,7 +17,10 @@ pub struct Canvas {
 
 /// A screen that the views are not laid out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a screen of {width}x{height} pixels; each side must be {least} to {most}", least = Canvas::LEAST, most = Canvas::MOST)]
+#[error(
+    "a screen of {width}x{height} pixels; it must be {across} to {most} wide and {least} to {most} high",
+    across = Canvas::WIDTH_LEAST, least = Canvas::LEAST, most = Canvas::MOST
+)]
 pub struct SizeError {
     /// Pixels in a row.
     pub width: u16,
@@ -28,16 +31,18 @@ pub struct SizeError {
 impl Canvas {
     /// Fewest pixels of a side.
     pub const LEAST: u16 = 240;
+    /// Fewest pixels in a row: the longest words need them.
+    pub const WIDTH_LEAST: u16 = 320;
     /// Most pixels of a side.
     pub const MOST: u16 = 1280;
 
     /// A black picture.
     ///
     /// # Errors
-    /// A side is shorter than [`Self::LEAST`] or longer than [`Self::MOST`].
+    /// A side is shorter than [`Self::LEAST`] or longer than [`Self::MOST`], or a row than [`Self::WIDTH_LEAST`].
     pub fn new(width: u16, height: u16) -> Result<Self, SizeError> {
         let lawful = Self::LEAST..=Self::MOST;
-        if !lawful.contains(&width) || !lawful.contains(&height) {
+        if !lawful.contains(&width) || !lawful.contains(&height) || width < Self::WIDTH_LEAST {
             return Err(SizeError { width, height });
         }
         Ok(Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] })
@@ -91,7 +96,11 @@ impl DrawTarget for Canvas {
         Ok(())
     }
 
-    fn fill_contiguous<I: IntoIterator<Item = Rgb565>>(&mut self, area: &Rectangle, colours: I) -> Result<(), Infallible> {
+    fn fill_contiguous<I: IntoIterator<Item = Rgb565>>(
+        &mut self,
+        area: &Rectangle,
+        colours: I,
+    ) -> Result<(), Infallible> {
         let visible = area.intersection(&self.bounding_box());
         if visible != *area {
             return self.draw_iter(area.points().zip(colours).map(|(at, colour)| Pixel(at, colour)));
@@ -125,9 +134,9 @@ mod tests {
     fn only_sizes_that_are_laid_out_for_are_taken() {
         assert!(Canvas::new(320, 240).is_ok());
         assert!(Canvas::new(800, 1280).is_ok());
-        assert_eq!(Canvas::new(128, 240).unwrap_err(), SizeError { width: 128, height: 240 });
+        assert_eq!(Canvas::new(240, 320).unwrap_err(), SizeError { width: 240, height: 320 });
         let said = Canvas::new(320, 2000).unwrap_err().to_string();
-        assert_eq!(said, "a screen of 320x2000 pixels; each side must be 240 to 1280");
+        assert_eq!(said, "a screen of 320x2000 pixels; it must be 320 to 1280 wide and 240 to 1280 high");
     }
 
     #[test]

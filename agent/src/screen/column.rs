@@ -132,11 +132,14 @@ impl Caps {
         };
         let largest = |fits: &dyn Fn(u32) -> bool| (0..=STEPS).rev().find(|share| fits(*share));
         let titles_in = |lines: usize| {
-            largest(&|share| words.iter().all(|(heading, text)| holds(Weight::Bold, heading.kind(), share, text.title, lines)))
+            largest(&|share| {
+                words.iter().all(|(heading, text)| holds(Weight::Bold, heading.kind(), share, text.title, lines))
+            })
         };
         let bodies = largest(&|share| {
             words.iter().all(|(_, text)| {
-                sentences(text.next_step).all(|sentence| holds(Weight::Regular, Kind::Body, share, sentence, usize::MAX))
+                sentences(text.next_step)
+                    .all(|sentence| holds(Weight::Regular, Kind::Body, share, sentence, usize::MAX))
             })
         });
         // A title of two lines reads better than a larger one of three.

@@ -112,9 +112,9 @@ impl Letters {
                 glyph
             });
             let corner = Point::new((pen + 0.5).floor() as i32 + glyph.left, start.y - glyph.top);
-            target.draw_iter(glyph.pixels(corner).map(|(at, share)| {
-                Pixel(at, palette::on_screen(palette::mix(paper, ink, share)))
-            }))?;
+            target.draw_iter(
+                glyph.pixels(corner).map(|(at, share)| Pixel(at, palette::on_screen(palette::mix(paper, ink, share)))),
+            )?;
             pen += advance;
         }
         Ok(())
@@ -135,9 +135,11 @@ impl Glyph {
     /// The pixels that the letter touches, and how much.
     fn pixels(&self, corner: Point) -> impl Iterator<Item = (Point, u8)> + '_ {
         let width = self.width;
-        self.coverage.iter().enumerate().filter(|(_, share)| **share > 0).map(move |(index, &share)| {
-            (corner + Point::new((index % width) as i32, (index / width) as i32), share)
-        })
+        self.coverage
+            .iter()
+            .enumerate()
+            .filter(|(_, share)| **share > 0)
+            .map(move |(index, &share)| (corner + Point::new((index % width) as i32, (index / width) as i32), share))
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) const OUTCOMES: [Outcome; 9] = [
 ];
 
 /// Sizes of screens that are sold: the smallest and the largest, lying and upright.
-pub(super) const SIZES: [(u16, u16); 8] =
-    [(320, 240), (240, 320), (480, 320), (320, 480), (800, 480), (480, 800), (1280, 800), (800, 1280)];
+pub(super) const SIZES: [(u16, u16); 7] =
+    [(320, 240), (480, 320), (320, 480), (800, 480), (480, 800), (1280, 800), (800, 1280)];
 
 /// An ordinary help line.
 pub(super) fn help() -> Help {
@@ -32,16 +32,15 @@ pub(super) fn help() -> Help {
 /// The longest help line that the configuration lets in, in wide letters.
 pub(super) fn longest_help() -> Help {
     let most = |text: &str| text.chars().cycle().take(Help::DESK_MOST).collect();
-    let desk = Desk { kk: most("Шаңырақ қызметкері "), ru: most("Дежурная Шушкова "), en: most("Mammoth window ") };
+    let desk = Desk {
+        kk: most("Шаңырақ қызметкері "), ru: most("Дежурная Шушкова "), en: most("Mammoth window ")
+    };
     Help::new(desk, Some("0".repeat(Help::PHONE_MOST))).unwrap()
 }
 
 /// Every view with its name. An ending appears with every reason that it can have.
 pub(super) fn views() -> Vec<(String, View)> {
-    let mut all = vec![
-        ("idle".to_owned(), View::Idle { faults: Vec::new() }),
-        ("checking".to_owned(), View::Checking),
-    ];
+    let mut all = vec![("idle".to_owned(), View::Idle { faults: Vec::new() }), ("checking".to_owned(), View::Checking)];
     for &reason in Reason::ALL {
         all.push((format!("idle-{}", reason.name()), View::Idle { faults: vec![reason] }));
         all.push((format!("out-of-service-{}", reason.name()), View::OutOfService { reason }));

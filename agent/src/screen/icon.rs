@@ -88,15 +88,13 @@ const fn dot(middle: [f32; 2], radius: f32) -> Step {
 
 const RIM: Step = Add(Ring { middle: MIDDLE_POINT, radius: 10.2, thickness: 2.0 });
 const EYES: [Step; 2] = [dot([9.6, 10.8], 1.15), dot([14.4, 10.8], 1.15)];
-const SMILE: Step =
-    Add(Arc { middle: [12.0, 12.2], radius: 3.2, thickness: 1.5, to: [0.0, 1.0], half: [0.82, 0.572] });
+const SMILE: Step = Add(Arc { middle: [12.0, 12.2], radius: 3.2, thickness: 1.5, to: [0.0, 1.0], half: [0.82, 0.572] });
 
 const CHECK: Icon = Icon(&[RIM, thick([7.4, 12.4], [10.7, 15.7]), thick([10.7, 15.7], [16.8, 9.0])]);
 const CROSS: Icon = Icon(&[RIM, thick([8.4, 8.4], [15.6, 15.6]), thick([15.6, 8.4], [8.4, 15.6])]);
 const NO_ENTRY: Icon = Icon(&[RIM, thick([7.4, 12.0], [16.6, 12.0])]);
 const CLOCK: Icon = Icon(&[RIM, bar([12.0, 6.4], [12.0, 12.0]), bar([12.0, 12.0], [15.8, 14.4])]);
-const STOP: Icon =
-    Icon(&[RIM, Add(Slab { from: [8.4, 8.4], to: [15.6, 15.6], radius: 1.0 })]);
+const STOP: Icon = Icon(&[RIM, Add(Slab { from: [8.4, 8.4], to: [15.6, 15.6], radius: 1.0 })]);
 const AGAIN: Icon = Icon(&[
     // Three quarters of a circle, open to the upper right, with an arrow's head at its end.
     Add(Arc { middle: [12.0, 13.2], radius: 8.0, thickness: 2.6, to: [-D, D], half: [D, -D] }),
@@ -210,20 +208,16 @@ const MIDDLE: Icon = Icon(&[
     bar([18.0, 12.0], [20.6, 14.6]),
 ]);
 const NO_MASK: Icon = Icon(&[
-    // The loops for the ears, the mask with two folds, and a stroke through all of it.
-    Add(Ring { middle: [5.6, 12.0], radius: 3.4, thickness: 1.7 }),
-    Add(Ring { middle: [18.4, 12.0], radius: 3.4, thickness: 1.7 }),
-    Cut(Slab { from: [5.4, 6.8], to: [18.6, 17.6], radius: 3.6 }),
-    Add(Slab { from: [5.8, 7.2], to: [18.2, 17.2], radius: 3.2 }),
-    Cut(Bar { from: [9.0, 10.8], to: [15.0, 10.8], thickness: 1.3 }),
-    Cut(Bar { from: [9.0, 13.8], to: [15.0, 13.8], thickness: 1.3 }),
-    Cut(Bar { from: [4.4, 20.8], to: [19.6, 3.2], thickness: 5.0 }),
-    Add(Bar { from: [4.4, 20.8], to: [19.6, 3.2], thickness: 2.2 }),
+    // The loops for the ears, the mask, and a stroke through all of it.
+    Add(Ring { middle: [4.6, 11.6], radius: 3.2, thickness: 1.8 }),
+    Add(Ring { middle: [19.4, 11.6], radius: 3.2, thickness: 1.8 }),
+    Cut(Slab { from: [4.6, 6.0], to: [19.4, 18.8], radius: 4.6 }),
+    Add(Slab { from: [4.6, 6.0], to: [19.4, 18.8], radius: 4.6 }),
+    Cut(Bar { from: [4.6, 21.8], to: [19.4, 2.2], thickness: 5.0 }),
+    Add(Bar { from: [4.6, 21.8], to: [19.4, 2.2], thickness: 2.2 }),
 ]);
-const MOON: Icon = Icon(&[
-    Add(Disc { middle: [11.4, 12.6], radius: 8.6 }),
-    Cut(Disc { middle: [15.6, 8.6], radius: 7.4 }),
-]);
+const MOON: Icon =
+    Icon(&[Add(Disc { middle: [11.4, 12.6], radius: 8.6 }), Cut(Disc { middle: [15.6, 8.6], radius: 7.4 })]);
 const SUN: Icon = Icon(&[
     Add(Disc { middle: MIDDLE_POINT, radius: 4.8 }),
     bar([12.0, 1.8], [12.0, 3.8]),

@@ -147,7 +147,7 @@ impl Plan {
         };
         let single = |paragraphs: &Vec<Paragraph>| paragraphs.iter().all(|paragraph| fits_strip(scale, paragraph, 1));
         let paragraphs = (least..=wanted).rev().map(set).find(single).unwrap_or_else(|| set(least));
-        self.cramped |= !paragraphs.iter().all(|paragraph| fits_strip(scale, paragraph, 2));
+        self.cramped |= !paragraphs.iter().all(|paragraph| fits_strip(scale, paragraph, STRIP_LINES));
         let (space, side) = (scale.margin * 2 / 3, strip_sign(scale));
         let words: u32 = paragraphs.iter().map(Paragraph::height).sum();
         let height = words.max(side) + space * 2;
@@ -178,11 +178,20 @@ impl Plan {
         self.surfaces.push((rest, PAPER));
         let side = panel.size.width.min(panel.size.height) * 58 / 100;
         self.sign_in_middle(icon, side, panel, (WHITE, colour));
-        let column = Column::fitting(letters, scale, rest.offset(-(scale.margin as i32)), None, &[(Heading::Title, words)]);
+        let column =
+            Column::fitting(letters, scale, rest.offset(-(scale.margin as i32)), None, &[(Heading::Title, words)]);
         self.place(column, rest, scale);
     }
 
-    fn with_oval(&mut self, letters: &Letters, scale: Scale, page: Rectangle, ring: Ring, icon: Icon, words: text::Text) {
+    fn with_oval(
+        &mut self,
+        letters: &Letters,
+        scale: Scale,
+        page: Rectangle,
+        ring: Ring,
+        icon: Icon,
+        words: text::Text,
+    ) {
         let share = if scale.upright() { 56 } else { 43 };
         let (panel, rest) = split(scale, page, share);
         self.surfaces.push((panel, SKY));
@@ -194,13 +203,17 @@ impl Plan {
     }
 
     fn idle(&mut self, letters: &Letters, scale: Scale, page: Rectangle, faults: &[Reason]) {
-        let (panel, rest) = split(scale, page, if scale.upright() { 38 } else { 36 });
+        let (panel, rest) = split(scale, page, if scale.upright() { 34 } else { 36 });
         self.surfaces.push((panel, SKY));
         self.surfaces.push((rest, PAPER));
         let notice = faults.first().map_or(0, |fault| self.notice(letters, scale, panel, *fault));
-        let free = Rectangle::new(panel.top_left, Size::new(panel.size.width, panel.size.height.saturating_sub(notice)));
+        let free =
+            Rectangle::new(panel.top_left, Size::new(panel.size.width, panel.size.height.saturating_sub(notice)));
         let side = free.size.width.min(free.size.height) * 66 / 100;
-        self.sign_in_middle(icon::VIEWFINDER, side, free, (WHITE, SKY));
+        // On the smallest upright screen the notice takes the sign's place.
+        if side >= strip_sign(scale) {
+            self.sign_in_middle(icon::VIEWFINDER, side, free, (WHITE, SKY));
+        }
         let words = Language::ALL.map(|language| (Heading::Greeting, text::invitation(language)));
         let column = Column::fitting(letters, scale, rest.offset(-(scale.margin as i32)), None, &words);
         self.place(column, rest, scale);
@@ -211,9 +224,8 @@ impl Plan {
         let (wanted, least) = scale.letters(Kind::Small);
         let width = panel.size.width.saturating_sub(scale.margin);
         let lines = |px: u32| -> Vec<Paragraph> {
-            let set = |language| {
-                Paragraph::new(letters, Weight::Bold, px as u16, text::fault_label(fault, language), width)
-            };
+            let set =
+                |language| Paragraph::new(letters, Weight::Bold, px as u16, text::fault_label(fault, language), width);
             Language::ALL.map(set).into()
         };
         let fits = |lines: &Vec<Paragraph>| lines.iter().all(|line| line.lines() == 1 && line.width() <= width);
@@ -306,6 +318,9 @@ fn everybodys_help(letters: &Letters, scale: Scale, help: &Help) -> Option<[Stri
     let fits = |line: &String| fits_strip(scale, &strip_paragraph(letters, scale, least, line), 1);
     lines.iter().all(fits).then_some(lines)
 }
+
+/// Most lines of the help line: the longest one that the configuration allows, on the narrowest screen.
+const STRIP_LINES: usize = 3;
 
 fn strip_sign(scale: Scale) -> u32 {
     scale.letters(Kind::Small).0 * 3 / 2

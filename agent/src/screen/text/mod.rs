@@ -16,8 +16,8 @@ pub use help::{Desk, Help, HelpError};
 use didar_protocol::message::Outcome;
 use didar_protocol::reason::Reason;
 
-pub use crate::attempt::event::Language;
 use crate::attempt::event::Hint;
+pub use crate::attempt::event::Language;
 
 /// One text in every language of the kiosk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Text {
 ///
 /// Nobody is accused, and nothing is taught: all reasons of a spoof share one text, which names no witness.
 pub const fn outcome_text(outcome: Outcome, reason: Reason, language: Language) -> Text {
-    Text::new((table::outcome_title(outcome), table::next_step(outcome, reason)), language)
+    Text::new((table::outcome_title(outcome, reason), table::next_step(outcome, reason)), language)
 }
 
 /// What to ask of the person who stands before the camera.
@@ -141,7 +141,8 @@ mod tests {
     fn every_kazakh_letter_is_in_both_fonts() {
         let letters = Letters::new();
         for weight in [Weight::Regular, Weight::Bold] {
-            for letter in "АӘБВГҒДЕЁЖЗИЙКҚЛМНҢОӨПРСТУҰҮФХҺЦЧШЩЪЫІЬЭЮЯаәбвгғдеёжзийкқлмнңоөпрстуұүфхһцчшщъыіьэюя".chars() {
+            for letter in "АӘБВГҒДЕЁЖЗИЙКҚЛМНҢОӨПРСТУҰҮФХҺЦЧШЩЪЫІЬЭЮЯаәбвгғдеёжзийкқлмнңоөпрстуұүфхһцчшщъыіьэюя".chars()
+            {
                 assert!(letters.has(weight, letter), "{weight:?} lacks {letter}");
             }
         }
@@ -175,16 +176,21 @@ mod tests {
 
     #[test]
     fn a_spoof_is_told_the_same_whatever_was_found() {
-        let seen = [Reason::LightCodeWrong, Reason::NoRelief, Reason::NoResponse, Reason::TooLate]
-            .into_iter()
-            .chain([Reason::StillOrLooped, Reason::FaceChanged, Reason::LooksFalse, Reason::None, Reason::TooDark]);
+        let seen = [Reason::LightCodeWrong, Reason::NoRelief, Reason::NoResponse, Reason::TooLate].into_iter().chain([
+            Reason::StillOrLooped,
+            Reason::FaceChanged,
+            Reason::LooksFalse,
+            Reason::None,
+            Reason::TooDark,
+        ]);
         for language in Language::ALL {
             let told = outcome_text(Outcome::Spoof, Reason::None, language);
             for reason in seen.clone() {
                 assert_eq!(outcome_text(Outcome::Spoof, reason, language), told, "{reason:?}");
             }
             let said = format!("{} {}", told.title, told.next_step).to_lowercase();
-            for word in ["fake", "spoof", "fraud", "light", "lamp", "поддел", "мошен", "обман", "жалған", "алдау"] {
+            for word in ["fake", "spoof", "fraud", "light", "lamp", "поддел", "мошен", "обман", "жалған", "алдау"]
+            {
                 assert!(!said.contains(word), "{said}");
             }
         }

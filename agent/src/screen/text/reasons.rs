@@ -73,7 +73,13 @@ pub(super) const fn explained(reason: Reason) -> Words {
             "Проверьте ИИН и попробуйте ещё раз. Если не выйдет, покажите документ сотруднику.",
             "Check your IIN and try again. If that fails, show your document to a member of staff.",
         ),
-        Reason::LightCodeWrong | Reason::NoRelief | Reason::NoResponse | Reason::TooLate | Reason::StillOrLooped | Reason::FaceChanged | Reason::LooksFalse => TRY_OR_SHOW_DOCUMENT,
+        Reason::LightCodeWrong
+        | Reason::NoRelief
+        | Reason::NoResponse
+        | Reason::TooLate
+        | Reason::StillOrLooped
+        | Reason::FaceChanged
+        | Reason::LooksFalse => TRY_OR_SHOW_DOCUMENT,
         Reason::TooMuchInfrared => say(
             "Күн сәулесі кедергі болып тұр. Терезеден бұрылып, қайталаңыз.",
             "Мешает солнечный свет. Отвернитесь от окна и повторите.",
@@ -104,11 +110,9 @@ pub(super) const fn explained(reason: Reason) -> Words {
             "Камера не успела вас рассмотреть. Смотрите в неё и повторите.",
             "The camera did not see you long enough. Look at it and try again.",
         ),
-        Reason::ContextMissing => say(
-            "Бір қадам шегініп, қайталаңыз.",
-            "Сделайте шаг назад и повторите.",
-            "Take a step back and try again.",
-        ),
+        Reason::ContextMissing => {
+            say("Бір қадам шегініп, қайталаңыз.", "Сделайте шаг назад и повторите.", "Take a step back and try again.")
+        }
         Reason::PoorQuality => say(
             "Бетперде мен қара көзілдірікті шешіп, тура қарап, қайталаңыз.",
             "Снимите маску и тёмные очки, смотрите прямо и повторите.",
@@ -165,41 +169,42 @@ pub(super) const fn explained(reason: Reason) -> Words {
 /// What is broken, in a word or two, for people who wait and for those who repair.
 pub(super) const fn fault(reason: Reason) -> Words {
     match reason {
-        Reason::NoConnection => say(
-            "байланыс жоқ",
-            "нет связи",
-            "no connection",
-        ),
-        Reason::CameraFault => say(
-            "камера",
-            "камера",
-            "camera",
-        ),
-        Reason::LampFault | Reason::LeftLampDark | Reason::RightLampDark => say(
-            "шамдар",
-            "подсветка",
-            "lights",
-        ),
-        Reason::ModelFault => say(
-            "бағдарлама",
-            "программа",
-            "software",
-        ),
-        Reason::StorageFault => say(
-            "жад",
-            "память",
-            "storage",
-        ),
-        Reason::ClockFault => say(
-            "сағат",
-            "часы",
-            "clock",
-        ),
-        Reason::Stopping => say(
-            "қайта іске қосылу",
-            "перезапуск",
-            "restarting",
-        ),
-        Reason::None | Reason::ConsentMissing | Reason::ConsentExpired | Reason::ConsentWithdrawn | Reason::ConsentPurpose | Reason::SubjectUnknown | Reason::InitiatorNotServed | Reason::TooManyFailures | Reason::DeviceRefused | Reason::RequestMalformed | Reason::ChallengeExpired | Reason::ChallengeSpent | Reason::NotSamePerson | Reason::LightCodeWrong | Reason::NoRelief | Reason::NoResponse | Reason::TooLate | Reason::StillOrLooped | Reason::FaceChanged | Reason::LooksFalse | Reason::TooMuchInfrared | Reason::HoldStill | Reason::TooDark | Reason::TooBright | Reason::TooFewFrames | Reason::ContextMissing | Reason::PoorQuality | Reason::NoFaceInTime | Reason::NoAnswerInTime | Reason::CancelledByApplication => say("техникалық ақау", "неполадка", "technical fault"),
+        Reason::NoConnection => say("байланыс жоқ", "нет связи", "no connection"),
+        Reason::CameraFault => say("камера", "камера", "camera"),
+        Reason::LampFault | Reason::LeftLampDark | Reason::RightLampDark => say("шамдар", "подсветка", "lights"),
+        Reason::ModelFault => say("бағдарлама", "программа", "software"),
+        Reason::StorageFault => say("жад", "память", "storage"),
+        Reason::ClockFault => say("сағат", "часы", "clock"),
+        Reason::Stopping => say("қайта іске қосылу", "перезапуск", "restarting"),
+        Reason::None
+        | Reason::ConsentMissing
+        | Reason::ConsentExpired
+        | Reason::ConsentWithdrawn
+        | Reason::ConsentPurpose
+        | Reason::SubjectUnknown
+        | Reason::InitiatorNotServed
+        | Reason::TooManyFailures
+        | Reason::DeviceRefused
+        | Reason::RequestMalformed
+        | Reason::ChallengeExpired
+        | Reason::ChallengeSpent
+        | Reason::NotSamePerson
+        | Reason::LightCodeWrong
+        | Reason::NoRelief
+        | Reason::NoResponse
+        | Reason::TooLate
+        | Reason::StillOrLooped
+        | Reason::FaceChanged
+        | Reason::LooksFalse
+        | Reason::TooMuchInfrared
+        | Reason::HoldStill
+        | Reason::TooDark
+        | Reason::TooBright
+        | Reason::TooFewFrames
+        | Reason::ContextMissing
+        | Reason::PoorQuality
+        | Reason::NoFaceInTime
+        | Reason::NoAnswerInTime
+        | Reason::CancelledByApplication => say("техникалық ақау", "неполадка", "technical fault"),
     }
 }

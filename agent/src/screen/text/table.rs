@@ -48,7 +48,7 @@ pub(super) const fn hint(hint: Hint) -> (Words, Words) {
         ),
         Hint::LookStraight => (
             say("Тура қараңыз", "Смотрите прямо", "Look straight ahead"),
-            say("Басыңызды бұрмаңыз, еңкейтпеңіз.", "Не поворачивайте и не наклоняйте голову.", "Do not turn or tilt your head."),
+            say("Басыңызды тік ұстаңыз.", "Держите голову ровно.", "Keep your head straight."),
         ),
         Hint::TakeOffMask => (
             say("Бетпердеңізді шешіңіз", "Снимите маску", "Take off your mask"),
@@ -64,7 +64,11 @@ pub(super) const fn hint(hint: Hint) -> (Words, Words) {
         ),
         Hint::OnePersonOnly => (
             say("Бір адам ғана тұрсын", "Только один человек", "One person only"),
-            say("Басқалардан шетке шығуын сұраңыз.", "Попросите остальных отойти.", "Please ask the others to step aside."),
+            say(
+                "Басқалардан шетке шығуын сұраңыз.",
+                "Попросите остальных отойти.",
+                "Please ask the others to step aside.",
+            ),
         ),
         Hint::HoldStill => (
             say("Қозғалмаңыз", "Не двигайтесь", "Hold still"),
@@ -72,16 +76,24 @@ pub(super) const fn hint(hint: Hint) -> (Words, Words) {
         ),
         Hint::StepBack => (
             say("Бір қадам шегініңіз", "Сделайте шаг назад", "Take a step back"),
-            say("Басыңыз бен иығыңыз көрінсін.", "Камере нужно видеть голову и плечи.", "Your head and shoulders must be seen."),
+            say(
+                "Басыңыз бен иығыңыз көрінсін.",
+                "Камере нужно видеть голову и плечи.",
+                "Your head and shoulders must be seen.",
+            ),
         ),
     }
 }
 
-pub(super) const fn outcome_title(outcome: Outcome) -> Words {
+const NOT_COMPLETED: Words = say("Тексеру аяқталмады", "Проверка не завершена", "Check not completed");
+
+/// What happened. Where a lamp failed, trying again here is no help: the title does not promise it.
+pub(super) const fn outcome_title(outcome: Outcome, reason: Reason) -> Words {
     match outcome {
         Outcome::Grant => say("Тұлғаңыз расталды", "Личность подтверждена", "Identity confirmed"),
         Outcome::Deny => say("Тұлғаңыз расталмады", "Личность не подтверждена", "Identity not confirmed"),
-        Outcome::Spoof => say("Тексеру аяқталмады", "Проверка не завершена", "Check not completed"),
+        Outcome::Spoof => NOT_COMPLETED,
+        Outcome::Inconclusive if matches!(reason, Reason::LeftLampDark | Reason::RightLampDark) => NOT_COMPLETED,
         Outcome::Inconclusive => say("Тағы бір рет көрейік", "Попробуем ещё раз", "Let us try once more"),
         Outcome::Refused => say("Тексере алмадық", "Проверить не удалось", "Check not possible"),
         Outcome::TimeOut => say("Уақыт бітті", "Время вышло", "Time ran out"),
@@ -128,11 +140,8 @@ pub(super) const TRY_OR_SHOW_DOCUMENT: Words = say(
     "Попробуйте ещё раз или покажите документ сотруднику.",
     "Try again or show your document to a member of staff.",
 );
-const START_AGAIN: Words = say(
-    "Дайын болғанда қайтадан бастаңыз.",
-    "Начните заново, когда будете готовы.",
-    "Start again when you are ready.",
-);
+const START_AGAIN: Words =
+    say("Дайын болғанда қайтадан бастаңыз.", "Начните заново, когда будете готовы.", "Start again when you are ready.");
 const TRY_LATER: Words = say(
     "Бірнеше минуттан кейін қайталаңыз немесе қызметкерге жүгініңіз.",
     "Повторите через несколько минут или обратитесь к сотруднику.",
