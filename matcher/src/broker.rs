@@ -42,6 +42,8 @@ pub struct BrokerPlan {
     pub certificate: PathBuf,
     /// The broker's key.
     pub key: PathBuf,
+    /// The list of revoked certificates.
+    pub revoked: PathBuf,
     /// Whose topics.
     pub env: Env,
 }
@@ -155,12 +157,8 @@ impl BrokerPlan {
         } else {
             ""
         };
-        let (ca, certificate, key, acl) = (
-            ca.display(),
-            certificate.display(),
-            key.display(),
-            self.acl(),
-        );
+        let (ca, certificate, key) = (ca.display(), certificate.display(), key.display());
+        let (acl, revoked) = (self.acl(), self.revoked.display());
         let acl = acl.display();
         format!(
             "# Written by didar-matcher at every start: changes are lost.\n\
@@ -170,6 +168,7 @@ impl BrokerPlan {
              cafile {ca}\n\
              certfile {certificate}\n\
              keyfile {key}\n\
+             crlfile {revoked}\n\
              # Nobody without a certificate of this site; its CN is the user's name and the client's id, so that no\n\
              # machine can speak as another or throw it off.\n\
              require_certificate true\n\

@@ -1,16 +1,17 @@
 //! The site's certificate authority: P-256, one level, for a one-machine site and for trials.
 //!
 //! Here: making the CA, signing a device's request after checking it, and issuing the certificates of broker, matcher
-//! and operators. Not here: revocation lists and EST. Start with [`Ca::init`] and [`Ca::sign_device`].
+//! and operators, and the list of revoked ones. Not here: EST. Start with [`Ca::init`] and [`Ca::sign_device`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use didar_protocol::id::DeviceId;
+use rcgen::RevokedCertParams;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -57,6 +58,15 @@ pub enum Subject {
     Matcher(String),
     /// An operator.
     Operator(String),
+}
+
+/// A certificate that no longer counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its number within the CA, big endian.
+    pub serial: Vec<u8>,
+    /// Since when, Unix milliseconds.
+    pub revoked_ms: u64,
 }
 
 /// A new certificate with its key.
@@ -191,6 +201,40 @@ impl Ca {
         };
         ours.signed_by(&self.issuer)
             .map(|certificate| certificate.pem())
+            .map_err(CaError::Sign)
+    }
+
+    /// The list of revoked certificates, PEM, for the broker.
+    ///
+    /// It lasts as long as the CA: a list that ended would lock every device out.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn revocation_list(
+        &self,
+        revoked: &[Revocation],
+        issued_ms: u64,
+    ) -> Result<String, CaError> {
+        let at = |ms: u64| date_time_ymd(1970, 1, 1) + Duration::from_millis(ms);
+        let params = CertificateRevocationListParams {
+            this_update: at(issued_ms) - BACKDATED,
+            next_update: at(issued_ms) + Duration::from_secs(u64::from(CA_DAYS) * 86_400),
+            crl_number: SerialNumber::from_slice(&issued_ms.to_be_bytes()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .map(|revocation| RevokedCertParams {
+                    serial_number: SerialNumber::from_slice(&revocation.serial),
+                    revocation_time: at(revocation.revoked_ms),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params
+            .signed_by(&self.issuer)
+            .and_then(|list| list.pem())
             .map_err(CaError::Sign)
     }
 

@@ -240,15 +240,22 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             let config = config_of(&place)?;
             let mut store = open_store(&config)?;
             let work = store.begin()?;
-            if !work.revoke_device(&device)? {
+            if !work.revoke_device(&device, time::now_ms())? {
                 bail!("there is no device {device}: see didar-matcher device list");
             }
             work.append(&Entry {
                 device: Some(device.to_string()),
                 ..entry(&config, What::DeviceRevoked)
             })?;
+            let revocations = work.revocations()?;
             work.commit()?;
             say(format_args!("device {device} is refused from now on"))?;
+            match &place.dir {
+                Some(dir) => Site::new(dir).write_revoked(&revocations, time::now_ms())?,
+                None => tracing::warn!(
+                    "give your broker the new list of revoked certificates and end the open session"
+                ),
+            }
         }
     }
     Ok(())

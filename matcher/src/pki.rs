@@ -31,6 +31,7 @@ pub struct Certificate {
     der: Vec<u8>,
     holder: Holder,
     key: VerifyingKey,
+    serial: Vec<u8>,
     not_before_s: u64,
     not_after_s: u64,
 }
@@ -93,6 +94,7 @@ impl Certificate {
             der: der.to_vec(),
             holder,
             key,
+            serial: parsed.raw_serial().to_vec(),
             not_before_s: seconds(parsed.validity().not_before),
             not_after_s: seconds(parsed.validity().not_after),
         })
@@ -116,6 +118,11 @@ impl Certificate {
     /// The public key.
     pub fn key(&self) -> &VerifyingKey {
         &self.key
+    }
+
+    /// Its number within its CA, big endian.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// First second of its life, Unix seconds.

@@ -145,7 +145,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
     })
 }
 
-/// Keeps the broker alive and its rules in step with the operators' folder, until `ended` says stop.
+/// Keeps the broker alive, its rules in step with the operators' folder, and its list of revoked certificates in
+/// force, until `ended` says stop.
 async fn keep(
     site: &Site,
     config: &Config,
@@ -155,19 +156,27 @@ async fn keep(
     mut ended: watch::Receiver<bool>,
 ) {
     let mut operators = site.operators().unwrap_or_default();
+    let mut revoked = std::fs::read(site.revoked()).unwrap_or_default();
     let mut broker = Some(broker);
     loop {
-        let status = tokio::select! {
+        let gone = tokio::select! {
             _ = ended.wait_for(|ended| *ended) => break,
-            status = async { match &mut broker {
-                Some(broker) => broker.ended().await.map(Some),
-                None => Ok(None),
-            } } => Some(status),
-            () = time::wait(LOOK_EVERY) => None,
+            () = gone(broker.as_mut()) => true,
+            () = time::wait(LOOK_EVERY) => false,
         };
-        if let Some(status) = status {
-            tracing::error!(?status, "the broker is not there: starting it again");
+        let list = std::fs::read(site.revoked()).unwrap_or_else(|_| revoked.clone());
+        let revoking = list != revoked;
+        if revoking && let Some(broker) = broker.take() {
+            // Mosquitto reads a new list on SIGHUP but lets whoever is connected go on (measured on 2.0.11).
+            tracing::info!("a device was revoked: the broker starts again with the new list");
+            broker.stop().await;
+        }
+        revoked = list;
+        if gone {
+            tracing::error!("the broker is not there: starting it again");
             time::wait(RESTART_AFTER).await;
+        }
+        if gone || revoking {
             broker = plan
                 .start(launcher)
                 .await
@@ -187,5 +196,15 @@ async fn keep(
     }
     if let Some(broker) = broker {
         broker.stop().await;
+    }
+}
+
+/// Resolves when there is no broker, or no longer.
+async fn gone(broker: Option<&mut Broker>) {
+    if let Some(broker) = broker {
+        match broker.ended().await {
+            Ok(status) => tracing::error!(%status, "the broker ended"),
+            Err(cause) => tracing::error!(%cause, "the broker cannot be watched"),
+        }
     }
 }

@@ -97,6 +97,23 @@ impl Serving {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    async fn try_connect(&self, device: &Kiosk) -> Result<Client, ConnectionError> {
+        let Kiosk {
+            certificate_pem,
+            key_pem,
+            id,
+            ..
+        } = device;
+        Client::new(
+            &self.url,
+            &self.folder,
+            certificate_pem,
+            key_pem,
+            id.as_str(),
+        )
+        .await
+    }
+
     async fn connect(&self, device: &Kiosk, client_id: &str) -> Client {
         Client::new(
             &self.url,
@@ -394,6 +411,38 @@ async fn expired_foreign_and_missing_certificates_are_refused() {
     }
     let good = serving.device("kiosk-1");
     serving.connect(&good, "kiosk-1").await;
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_thrown_off_and_the_others_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let (one, two) = (serving.device("kiosk-1"), serving.device("kiosk-2"));
+    let mut thief = serving.connect(&one, "kiosk-1").await;
+    serving.run(&["device", "revoke", "kiosk-1"]);
+    while thief.next().await.is_ok() {}
+    let mut again = serving.try_connect(&two).await;
+    while again.is_err() {
+        again = serving.try_connect(&two).await;
+    }
+    assert!(serving.try_connect(&one).await.is_err());
+    let mut honest = again.unwrap();
+    honest.subscribe("didar/1/test/device/kiosk-2/down/#").await;
+    // The matcher, too, comes back to the broker: an answer shows it. Until then nobody hears.
+    let mut answered = false;
+    let mut previous = [0; 32];
+    let mut number = 0;
+    while !answered {
+        number += 1;
+        let record = two.record(number, previous, started());
+        previous = hash_of(&record);
+        honest
+            .publish("didar/1/test/device/kiosk-2/up/audit", &record)
+            .await;
+        answered = timeout(Duration::from_secs(1), honest.heard("/down/receipt"))
+            .await
+            .is_ok();
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod site;
 
+use didar_matcher::pki::Certificate;
 use didar_protocol::light_code::CodeShape;
 use didar_protocol::message::{
     AuditEntry, Challenge, ChallengeRequest, Ending, Kind, Outcome, Picture, Stage, Verdict,
@@ -322,13 +323,26 @@ fn an_expired_or_revoked_device_is_refused() {
     );
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let work = site.service.store().begin().unwrap();
-    assert!(work.revoke_device(&kiosk.id).unwrap());
+    assert!(work.revoke_device(&kiosk.id, NOW).unwrap());
     work.commit().unwrap();
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
     assert_eq!(
         outcome(&verdict),
         (VerdictOutcome::Refuse, Reason::DeviceRefused)
     );
+    let request = kiosk_request_of(&mut kiosk);
+    assert_eq!(
+        site.refused(&mut kiosk, request, NOW),
+        Reason::DeviceRefused
+    );
+    // The old certificate does not come back, a new one does; what the old one signs stays refused.
+    let certificate = Certificate::from_pem(&kiosk.certificate_pem).unwrap();
+    let work = site.service.store().begin().unwrap();
+    assert!(work.add_device(&kiosk.id, &certificate, &[], NOW).is_err());
+    drop(work);
+    let mut renewed = site.kiosk("kiosk-1");
+    renewed.requests = 10;
+    site.challenge(&mut renewed, PERSON, NOW);
     let request = kiosk_request_of(&mut kiosk);
     assert_eq!(
         site.refused(&mut kiosk, request, NOW),

@@ -5,6 +5,7 @@ use didar_protocol::seal::VerifyingKey;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::sqlite::{StoreError, Work, from_sql, to_sql};
+use crate::ca::Revocation;
 use crate::pki::Certificate;
 
 /// Whether a device is served.
@@ -63,7 +64,7 @@ impl Work<'_> {
     /// and serves these initiators and no others. A new certificate begins a new count of connections.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database refuses, or the certificate was revoked.
     pub fn add_device(
         &self,
         id: &DeviceId,
@@ -71,19 +72,29 @@ impl Work<'_> {
         initiators: &[InitiatorId],
         now_ms: u64,
     ) -> Result<(), StoreError> {
+        let revoked = self
+            .tx
+            .prepare_cached(
+                "SELECT 1 FROM certificates WHERE thumbprint = ?1 AND revoked_ms IS NOT NULL",
+            )?
+            .exists([certificate.thumbprint()])?;
+        if revoked {
+            return Err(StoreError::Revoked);
+        }
         self.tx.execute(
             "INSERT INTO devices (device, state, added_ms) VALUES (?1, 0, ?2)
              ON CONFLICT (device) DO UPDATE SET state = 0, boot = NULL, connects = 0, online = 0",
             params![id.as_str(), to_sql(now_ms)],
         )?;
         self.tx.execute(
-            "INSERT INTO certificates VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (thumbprint) DO NOTHING",
+            "INSERT INTO certificates VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL) ON CONFLICT (thumbprint) DO NOTHING",
             params![
                 certificate.thumbprint(),
                 id.as_str(),
                 certificate.key().to_sec1_point(false).as_bytes(),
                 to_sql(certificate.not_before_s()),
                 to_sql(certificate.not_after_s()),
+                certificate.serial(),
             ],
         )?;
         self.tx.execute(
@@ -107,7 +118,7 @@ impl Work<'_> {
         let row = self
             .tx
             .query_row(
-                "SELECT d.device, d.state, c.public_key, c.not_before_s, c.not_after_s
+                "SELECT d.device, d.state <> 0 OR c.revoked_ms IS NOT NULL, c.public_key, c.not_before_s, c.not_after_s
                  FROM certificates c JOIN devices d USING (device) WHERE c.thumbprint = ?1",
                 [thumbprint],
                 |row| {
@@ -146,15 +157,36 @@ impl Work<'_> {
             .exists([device.as_str(), initiator.as_str()])?)
     }
 
-    /// Refuses a device from now on; false where there is none of this name.
+    /// Refuses a device with every certificate that it has, from now on; false where there is none of this name.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn revoke_device(&self, id: &DeviceId) -> Result<bool, StoreError> {
+    pub fn revoke_device(&self, id: &DeviceId, now_ms: u64) -> Result<bool, StoreError> {
+        self.tx.execute(
+            "UPDATE certificates SET revoked_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL",
+            params![id.as_str(), to_sql(now_ms)],
+        )?;
         Ok(self.tx.execute(
             "UPDATE devices SET state = 1 WHERE device = ?1",
             [id.as_str()],
         )? == 1)
+    }
+
+    /// Every revoked certificate.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        let mut statement = self
+            .tx
+            .prepare("SELECT serial, revoked_ms FROM certificates WHERE revoked_ms IS NOT NULL ORDER BY revoked_ms")?;
+        let rows = statement.query_map([], |row| {
+            Ok(Revocation {
+                serial: row.get(0)?,
+                revoked_ms: from_sql(row.get(1)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What the device's last state message said; `None` for an unknown device.

@@ -14,7 +14,9 @@ CREATE TABLE certificates (                -- of all times: old audit records ar
     device       TEXT NOT NULL REFERENCES devices,
     public_key   BLOB NOT NULL,            -- SEC1
     not_before_s INTEGER NOT NULL,
-    not_after_s  INTEGER NOT NULL
+    not_after_s  INTEGER NOT NULL,
+    serial       BLOB NOT NULL,
+    revoked_ms   INTEGER                   -- never served again; NULL while it counts
 ) STRICT;
 
 CREATE TABLE device_initiators (

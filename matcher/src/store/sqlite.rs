@@ -53,6 +53,9 @@ pub enum StoreError {
     /// Keys.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A certificate that was revoked does not come back.
+    #[error("this certificate was revoked: sign a new request of the device")]
+    Revoked,
     /// A row that this program cannot have written.
     #[error("the database holds a {0} that cannot be read")]
     Damaged(&'static str),
