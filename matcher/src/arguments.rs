@@ -39,11 +39,7 @@ pub(crate) enum Command {
     Ledger(LedgerCommand),
     /// Becomes the broker (used by `serve --all-in-one`)
     #[command(name = didar_matcher::broker::LAUNCH, hide = true)]
-    BrokerRun {
-        program: PathBuf,
-        conf: PathBuf,
-        parent: u32,
-    },
+    BrokerRun { program: PathBuf, conf: PathBuf, parent: u32 },
 }
 
 /// Whose database and keys.

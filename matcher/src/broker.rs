@@ -63,9 +63,7 @@ pub enum BrokerError {
     #[error("mosquitto is neither in PATH nor in /usr/sbin; run: apt-get install mosquitto")]
     Absent,
     /// The port is taken.
-    #[error(
-        "cannot listen on {address}: choose another port with --port, or end what listens there"
-    )]
+    #[error("cannot listen on {address}: choose another port with --port, or end what listens there")]
     Port {
         /// Where.
         address: SocketAddr,
@@ -143,20 +141,9 @@ impl BrokerPlan {
     }
 
     fn conf_text(&self) -> String {
-        let Self {
-            bind,
-            port,
-            ca,
-            certificate,
-            key,
-            ..
-        } = self;
+        let Self { bind, port, ca, certificate, key, .. } = self;
         // Started by root, Mosquitto would become user `mosquitto`, who may not read the keys.
-        let user = if rustix::process::geteuid().is_root() {
-            "user root\n"
-        } else {
-            ""
-        };
+        let user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
         let (ca, certificate, key) = (ca.display(), certificate.display(), key.display());
         let (acl, revoked) = (self.acl(), self.revoked.display());
         let acl = acl.display();
@@ -201,15 +188,9 @@ impl BrokerPlan {
         let program = find_mosquitto().ok_or(BrokerError::Absent)?;
         let address = self.local_address();
         let bind = SocketAddr::new(self.bind, self.port);
-        TcpListener::bind(bind).map_err(|cause| BrokerError::Port {
-            address: bind,
-            cause,
-        })?;
+        TcpListener::bind(bind).map_err(|cause| BrokerError::Port { address: bind, cause })?;
         let log = self.log();
-        let started = |cause| BrokerError::Start {
-            program: program.clone(),
-            cause,
-        };
+        let started = |cause| BrokerError::Start { program: program.clone(), cause };
         let errors = std::fs::File::create(&log).map_err(started)?;
         let mut child = Command::new(launcher)
             .arg(LAUNCH)
@@ -225,11 +206,7 @@ impl BrokerPlan {
         let mut waited = Duration::ZERO;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = child.try_wait().map_err(started)? {
-                return Err(BrokerError::Ended {
-                    status,
-                    last: last_line(&log),
-                    log,
-                });
+                return Err(BrokerError::Ended { status, last: last_line(&log), log });
             }
             if waited >= PATIENCE {
                 return Err(BrokerError::Silent { address, log });
@@ -262,19 +239,14 @@ impl Broker {
     }
 
     fn pid(&self) -> Option<Pid> {
-        self.child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     /// Asks Mosquitto to end, waits, and kills it when it does not.
     pub async fn stop(mut self) {
         if let Some(process) = self.pid()
             && rustix::process::kill_process(process, Signal::TERM).is_ok()
-            && tokio::time::timeout(PATIENCE, self.child.wait())
-                .await
-                .is_ok()
+            && tokio::time::timeout(PATIENCE, self.child.wait()).await.is_ok()
         {
             return;
         }
@@ -295,10 +267,7 @@ pub fn become_broker(program: &Path, conf: &Path, parent: u32) -> io::Error {
     if now != i32::try_from(parent).ok() {
         return io::Error::other("the matcher ended while its broker was starting");
     }
-    std::process::Command::new(program)
-        .arg("-c")
-        .arg(conf)
-        .exec()
+    std::process::Command::new(program).arg("-c").arg(conf).exec()
 }
 
 /// A port of `bind` that is free now.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use didar_protocol::id::DeviceId;
 use rcgen::RevokedCertParams;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams,
-    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    SanType, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -99,9 +99,7 @@ pub enum CaError {
     #[error("name {0:?}: 1 to 40 of a-z, 0-9 and - are lawful")]
     Name(String),
     /// Not a request, or its signature does not hold.
-    #[error(
-        "not a certificate request that proves possession of its key: make one with didar-agent enrol-request"
-    )]
+    #[error("not a certificate request that proves possession of its key: make one with didar-agent enrol-request")]
     Request(#[source] rcgen::Error),
     /// The request's key is of another kind.
     #[error("the request's key is not on P-256")]
@@ -133,13 +131,8 @@ impl Ca {
             return Err(CaError::Exists(folder.to_owned()));
         }
         files::make_folder(folder)?;
-        let mut params = blank(Validity {
-            issued_ms,
-            days: CA_DAYS,
-        })?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Didar site CA");
+        let mut params = blank(Validity { issued_ms, days: CA_DAYS })?;
+        params.distinguished_name.push(DnType::CommonName, "Didar site CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Sign)?;
@@ -154,20 +147,14 @@ impl Ca {
     /// # Errors
     /// When a file is missing, the key may be read by others, or the two are no CA.
     pub fn open(folder: &Path) -> Result<Self, CaError> {
-        let unusable = |cause| CaError::Unusable {
-            folder: folder.to_owned(),
-            cause,
-        };
+        let unusable = |cause| CaError::Unusable { folder: folder.to_owned(), cause };
         let pem = files::read_text(&folder.join(CERTIFICATE_FILE))?;
         let key_pem = files::read_secret(&folder.join(KEY_FILE))?;
         let key = KeyPair::from_pem(&key_pem).map_err(unusable)?;
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|_| unusable(rcgen::Error::CouldNotParseCertificate))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(unusable)?;
-        Ok(Self {
-            issuer,
-            certificate,
-        })
+        Ok(Self { issuer, certificate })
     }
 
     /// The CA's certificate.
@@ -179,12 +166,7 @@ impl Ca {
     ///
     /// # Errors
     /// When the request does not prove its key, is not P-256, or names anybody but `device`.
-    pub fn sign_device(
-        &self,
-        csr_pem: &str,
-        device: &DeviceId,
-        validity: Validity,
-    ) -> Result<String, CaError> {
+    pub fn sign_device(&self, csr_pem: &str, device: &DeviceId, validity: Validity) -> Result<String, CaError> {
         let der = CertificateSigningRequestDer::from_pem_slice(csr_pem.as_bytes())
             .map_err(|_| CaError::Request(rcgen::Error::CouldNotParseCertificationRequest))?;
         // Checks the request's own signature: whoever made it holds the key.
@@ -195,13 +177,8 @@ impl Ca {
         check_name(&der, device)?;
         let uri = format!("urn:didar:device:{device}");
         let params = client(device.as_str(), &uri, validity)?;
-        let ours = CertificateSigningRequestParams {
-            params,
-            public_key: request.public_key,
-        };
-        ours.signed_by(&self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(CaError::Sign)
+        let ours = CertificateSigningRequestParams { params, public_key: request.public_key };
+        ours.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(CaError::Sign)
     }
 
     /// The list of revoked certificates, PEM, for the broker.
@@ -210,11 +187,7 @@ impl Ca {
     ///
     /// # Errors
     /// When signing fails.
-    pub fn revocation_list(
-        &self,
-        revoked: &[Revocation],
-        issued_ms: u64,
-    ) -> Result<String, CaError> {
+    pub fn revocation_list(&self, revoked: &[Revocation], issued_ms: u64) -> Result<String, CaError> {
         let at = |ms: u64| date_time_ymd(1970, 1, 1) + Duration::from_millis(ms);
         let params = CertificateRevocationListParams {
             this_update: at(issued_ms) - BACKDATED,
@@ -232,10 +205,7 @@ impl Ca {
                 .collect(),
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
         };
-        params
-            .signed_by(&self.issuer)
-            .and_then(|list| list.pem())
-            .map_err(CaError::Sign)
+        params.signed_by(&self.issuer).and_then(|list| list.pem()).map_err(CaError::Sign)
     }
 
     /// Makes a key and a certificate for the broker, a matcher or an operator.
@@ -249,13 +219,8 @@ impl Ca {
             Subject::Operator(name) => named("operator", name, validity)?,
         };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Sign)?;
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .map_err(CaError::Sign)?;
-        Ok(Issued {
-            certificate_pem: certificate.pem(),
-            key_pem: Zeroizing::new(key.serialize_pem()),
-        })
+        let certificate = params.signed_by(&key, &self.issuer).map_err(CaError::Sign)?;
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: Zeroizing::new(key.serialize_pem()) })
     }
 }
 
@@ -264,18 +229,12 @@ fn named(role: &str, name: &str, validity: Validity) -> Result<CertificateParams
     if name.parse::<DeviceId>().is_err() {
         return Err(CaError::Name(name.to_owned()));
     }
-    client(
-        &format!("{role}:{name}"),
-        &format!("urn:didar:{role}:{name}"),
-        validity,
-    )
+    client(&format!("{role}:{name}"), &format!("urn:didar:{role}:{name}"), validity)
 }
 
 fn client(common_name: &str, uri: &str, validity: Validity) -> Result<CertificateParams, CaError> {
     let mut params = blank(validity)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     let uri = uri.try_into().map_err(CaError::Sign)?;
     params.subject_alt_names = vec![SanType::URI(uri)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -285,9 +244,7 @@ fn client(common_name: &str, uri: &str, validity: Validity) -> Result<Certificat
 
 fn server(names: &[String], validity: Validity) -> Result<CertificateParams, CaError> {
     let mut params = blank(validity)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Didar broker");
+    params.distinguished_name.push(DnType::CommonName, "Didar broker");
     for name in names {
         params.subject_alt_names.push(match name.parse() {
             Ok(address) => SanType::IpAddress(address),
@@ -316,10 +273,7 @@ fn blank(validity: Validity) -> Result<CertificateParams, CaError> {
 /// The request's CN must be the device, and so must every SAN that it asks for.
 fn check_name(der: &[u8], device: &DeviceId) -> Result<(), CaError> {
     let malformed = || CaError::Request(rcgen::Error::CouldNotParseCertificationRequest);
-    let another = |found: String| CaError::AnotherDevice {
-        found,
-        asked: device.clone(),
-    };
+    let another = |found: String| CaError::AnotherDevice { found, asked: device.clone() };
     let (_, request) = X509CertificationRequest::from_der(der).map_err(|_| malformed())?;
     let found = common_name(&request.certification_request_info.subject).unwrap_or_default();
     if found != device.as_str() {
@@ -344,10 +298,7 @@ mod tests {
     use crate::pki::{Certificate, Holder};
 
     const NOW: u64 = 1_800_000_000_000;
-    const YEAR: Validity = Validity {
-        issued_ms: NOW,
-        days: 365,
-    };
+    const YEAR: Validity = Validity { issued_ms: NOW, days: 365 };
 
     fn ca() -> (tempfile::TempDir, Ca) {
         let folder = tempfile::tempdir().unwrap();
@@ -359,13 +310,8 @@ mod tests {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        params.subject_alt_names = uri
-            .map(|uri| SanType::URI(uri.try_into().unwrap()))
-            .into_iter()
-            .collect();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.subject_alt_names = uri.map(|uri| SanType::URI(uri.try_into().unwrap())).into_iter().collect();
         params.serialize_request(&key).unwrap().pem().unwrap()
     }
 
@@ -376,26 +322,12 @@ mod tests {
     #[test]
     fn a_device_gets_a_certificate_that_names_it_and_ends() {
         let (_folder, ca) = ca();
-        let pem = ca
-            .sign_device(
-                &request("kiosk-1", Some("urn:didar:device:kiosk-1")),
-                &device(),
-                YEAR,
-            )
-            .unwrap();
+        let pem = ca.sign_device(&request("kiosk-1", Some("urn:didar:device:kiosk-1")), &device(), YEAR).unwrap();
         let certificate = Certificate::from_pem(&pem).unwrap();
         assert_eq!(certificate.holder(), &Holder::Device(device()));
         certificate.check(ca.certificate(), NOW).unwrap();
-        assert!(
-            certificate
-                .check(ca.certificate(), NOW + 366 * 86_400_000)
-                .is_err()
-        );
-        assert!(
-            certificate
-                .check(ca.certificate(), NOW - 3_600_000)
-                .is_err()
-        );
+        assert!(certificate.check(ca.certificate(), NOW + 366 * 86_400_000).is_err());
+        assert!(certificate.check(ca.certificate(), NOW - 3_600_000).is_err());
     }
 
     #[test]
@@ -407,10 +339,7 @@ mod tests {
             ("kiosk-1", Some("urn:didar:matcher:kiosk-1")),
         ] {
             let refused = ca.sign_device(&request(common_name, uri), &device(), YEAR);
-            assert!(
-                matches!(refused, Err(CaError::AnotherDevice { .. })),
-                "{common_name} {uri:?}"
-            );
+            assert!(matches!(refused, Err(CaError::AnotherDevice { .. })), "{common_name} {uri:?}");
         }
     }
 
@@ -418,20 +347,12 @@ mod tests {
     fn a_request_whose_signature_was_changed_is_refused() {
         let (_folder, ca) = ca();
         let pem = request("kiosk-1", None);
-        let mut der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
-            .unwrap()
-            .to_vec();
+        let mut der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
         let last = der.len() - 1;
         der[last] ^= 1;
         let forged = rcgen_pem(&der);
-        assert!(matches!(
-            ca.sign_device(&forged, &device(), YEAR),
-            Err(CaError::Request(_))
-        ));
-        assert!(matches!(
-            ca.sign_device("no request", &device(), YEAR),
-            Err(CaError::Request(_))
-        ));
+        assert!(matches!(ca.sign_device(&forged, &device(), YEAR), Err(CaError::Request(_))));
+        assert!(matches!(ca.sign_device("no request", &device(), YEAR), Err(CaError::Request(_))));
     }
 
     fn rcgen_pem(der: &[u8]) -> String {
@@ -443,30 +364,19 @@ mod tests {
     fn a_foreign_ca_is_not_believed_and_a_ca_is_never_replaced() {
         let (folder, ours) = ca();
         let (_other, foreign) = ca();
-        let issued = foreign
-            .issue(&Subject::Operator("aliya".into()), YEAR)
-            .unwrap();
+        let issued = foreign.issue(&Subject::Operator("aliya".into()), YEAR).unwrap();
         let certificate = Certificate::from_pem(&issued.certificate_pem).unwrap();
         assert_eq!(certificate.holder(), &Holder::Operator("aliya".into()));
         certificate.check(foreign.certificate(), NOW).unwrap();
         assert!(certificate.check(ours.certificate(), NOW).is_err());
-        assert!(matches!(
-            Ca::init(&folder.path().join("ca"), NOW),
-            Err(CaError::Exists(_))
-        ));
+        assert!(matches!(Ca::init(&folder.path().join("ca"), NOW), Err(CaError::Exists(_))));
     }
 
     #[test]
     fn an_operator_cannot_be_named_with_wildcards() {
         let (_folder, ca) = ca();
         for name in ["+", "#", "a b", "", "a:b"] {
-            assert!(
-                matches!(
-                    ca.issue(&Subject::Operator(name.into()), YEAR),
-                    Err(CaError::Name(_))
-                ),
-                "{name}"
-            );
+            assert!(matches!(ca.issue(&Subject::Operator(name.into()), YEAR), Err(CaError::Name(_))), "{name}");
         }
     }
 }

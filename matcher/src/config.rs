@@ -203,10 +203,8 @@ impl Config {
     /// Names file, line, key and what is lawful.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read_text(path)?;
-        let raw: Raw = toml::from_str(&text).map_err(|cause| ConfigError::Syntax {
-            path: path.to_owned(),
-            cause: Box::new(cause),
-        })?;
+        let raw: Raw = toml::from_str(&text)
+            .map_err(|cause| ConfigError::Syntax { path: path.to_owned(), cause: Box::new(cause) })?;
         let mut config = Self {
             env: match raw.env {
                 EnvText::Test => Env::Test,
@@ -230,26 +228,10 @@ impl Config {
     }
 
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let Self {
-            challenge,
-            limits,
-            comparison,
-            reference,
-            ..
-        } = self;
+        let Self { challenge, limits, comparison, reference, .. } = self;
         let rules: [(bool, &'static str, String, &'static str); 11] = [
-            (
-                self.id.parse::<DeviceId>().is_ok(),
-                "id",
-                self.id.clone(),
-                "1 to 40 of a-z, 0-9 and -",
-            ),
-            (
-                (1..=4).contains(&self.keys.seal.len()),
-                "keys.seal",
-                self.keys.seal.len().to_string(),
-                "1 to 4 files",
-            ),
+            (self.id.parse::<DeviceId>().is_ok(), "id", self.id.clone(), "1 to 40 of a-z, 0-9 and -"),
+            ((1..=4).contains(&self.keys.seal.len()), "keys.seal", self.keys.seal.len().to_string(), "1 to 4 files"),
             (
                 (10..=600).contains(&challenge.lifetime_s),
                 "challenge.lifetime_s",
@@ -268,12 +250,7 @@ impl Config {
                 challenge.open_per_device.to_string(),
                 "1 to 64",
             ),
-            (
-                limits.window_s > 0,
-                "limits.window_s",
-                limits.window_s.to_string(),
-                "at least 1",
-            ),
+            (limits.window_s > 0, "limits.window_s", limits.window_s.to_string(), "at least 1"),
             (
                 (1..=255).contains(&limits.person_failures),
                 "limits.person_failures",
@@ -307,33 +284,16 @@ impl Config {
         ];
         for (holds, key, found, lawful) in rules {
             if !holds {
-                return Err(ConfigError::Range {
-                    path: path.to_owned(),
-                    key,
-                    found,
-                    lawful,
-                });
+                return Err(ConfigError::Range { path: path.to_owned(), key, found, lawful });
             }
         }
         Ok(())
     }
 
     fn root(&mut self, folder: &Path) {
-        let Self {
-            models,
-            broker,
-            keys,
-            store,
-            ..
-        } = self;
-        let paths = [
-            models,
-            &mut broker.ca,
-            &mut broker.certificate,
-            &mut broker.key,
-            &mut keys.store,
-            &mut store.database,
-        ];
+        let Self { models, broker, keys, store, .. } = self;
+        let paths =
+            [models, &mut broker.ca, &mut broker.certificate, &mut broker.key, &mut keys.store, &mut store.database];
         for path in paths.into_iter().chain(&mut keys.seal) {
             *path = folder.join(&*path);
         }
@@ -347,10 +307,7 @@ impl TryFrom<String> for BrokerUrl {
             let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let port = port.parse().ok().filter(|port| *port != 0)?;
-            (!host.is_empty()).then(|| Self {
-                host: host.to_owned(),
-                port,
-            })
+            (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
         });
         parsed.ok_or(UrlError(text))
     }
@@ -391,10 +348,7 @@ mod tests {
         assert!(swap("window_s", "windows").contains("windows"));
         assert!(swap("env = \"test\"", "env = \"trial\"").contains("line 3"));
         assert!(swap("mqtts://", "mqtt://").contains("TLS only"));
-        assert!(
-            swap("lifetime_s = 60", "lifetime_s = 5")
-                .contains("challenge.lifetime_s = 5: 10 to 600")
-        );
+        assert!(swap("lifetime_s = 60", "lifetime_s = 5").contains("challenge.lifetime_s = 5: 10 to 600"));
         assert!(swap("id = \"matcher-1\"", "id = \"Matcher\"").contains("id = Matcher"));
     }
 }

@@ -10,36 +10,21 @@ const AHEAD_MS: u64 = 5 * 60 * 1000;
 ///
 /// # Errors
 /// The reason to refuse with.
-pub fn covers(
-    consent: &Consent,
-    purpose: &str,
-    withdrawn_ms: Option<u64>,
-    now_ms: u64,
-) -> Result<(), Reason> {
+pub fn covers(consent: &Consent, purpose: &str, withdrawn_ms: Option<u64>, now_ms: u64) -> Result<(), Reason> {
     if consent.purpose != purpose {
         return Err(Reason::ConsentPurpose);
     }
     if consent.given_at_s.saturating_mul(1000) > now_ms.saturating_add(AHEAD_MS) {
         return Err(Reason::ConsentMissing);
     }
-    lasts(
-        consent.given_at_s,
-        consent.expires_at_s,
-        withdrawn_ms,
-        now_ms,
-    )
+    lasts(consent.given_at_s, consent.expires_at_s, withdrawn_ms, now_ms)
 }
 
 /// Whether a consent that once covered its purpose still lasts.
 ///
 /// # Errors
 /// The reason to refuse with.
-pub fn lasts(
-    given_s: u64,
-    expires_s: u64,
-    withdrawn_ms: Option<u64>,
-    now_ms: u64,
-) -> Result<(), Reason> {
+pub fn lasts(given_s: u64, expires_s: u64, withdrawn_ms: Option<u64>, now_ms: u64) -> Result<(), Reason> {
     if withdrawn_ms.is_some_and(|at| given_s.saturating_mul(1000) <= at) {
         return Err(Reason::ConsentWithdrawn);
     }
@@ -54,12 +39,7 @@ mod tests {
     use super::*;
     use didar_protocol::message::ConsentMethod;
 
-    fn check(
-        given_at_s: u64,
-        expires_at_s: u64,
-        withdrawn_s: Option<u64>,
-        now_s: u64,
-    ) -> Result<(), Reason> {
+    fn check(given_at_s: u64, expires_at_s: u64, withdrawn_s: Option<u64>, now_s: u64) -> Result<(), Reason> {
         let consent = Consent {
             given_at_s,
             expires_at_s,
@@ -67,12 +47,7 @@ mod tests {
             method: ConsentMethod::Screen,
             text_version: "1".into(),
         };
-        covers(
-            &consent,
-            "benefit",
-            withdrawn_s.map(|s| s * 1000),
-            now_s * 1000,
-        )
+        covers(&consent, "benefit", withdrawn_s.map(|s| s * 1000), now_s * 1000)
     }
 
     #[test]
@@ -86,10 +61,7 @@ mod tests {
 
     #[test]
     fn a_withdrawal_ends_what_was_given_before_and_nothing_given_after() {
-        assert_eq!(
-            check(1000, 2000, Some(1200), 1500),
-            Err(Reason::ConsentWithdrawn)
-        );
+        assert_eq!(check(1000, 2000, Some(1200), 1500), Err(Reason::ConsentWithdrawn));
         assert_eq!(check(1201, 2000, Some(1200), 1500), Ok(()));
     }
 
@@ -102,9 +74,6 @@ mod tests {
             method: ConsentMethod::Portal,
             text_version: "1".into(),
         };
-        assert_eq!(
-            covers(&consent, "loan", None, 2000),
-            Err(Reason::ConsentPurpose)
-        );
+        assert_eq!(covers(&consent, "loan", None, 2000), Err(Reason::ConsentPurpose));
     }
 }

@@ -92,8 +92,7 @@ impl Witness for Policy {
         motion: &Motion,
         continuity_milli: i16,
     ) -> (Liveness, Vec<(&'static str, i64)>) {
-        let evidence =
-            didar_liveness::judge(transcript, code, passive, motion, continuity_milli, self);
+        let evidence = didar_liveness::judge(transcript, code, passive, motion, continuity_milli, self);
         let liveness = match evidence.answer() {
             Answer::Live(_) => Liveness::Live,
             Answer::Spoof(reason) => Liveness::Spoof(*reason),
@@ -110,38 +109,21 @@ impl Witness for Policy {
 /// Decides.
 pub fn decide(claim: &Claim, rules: &Rules) -> Decision {
     let (outcome, reason) = match *claim {
-        Claim::Stopped {
-            liveness: Some(Liveness::Spoof(reason)),
-            ..
-        }
-        | Claim::Proved {
-            liveness: Liveness::Spoof(reason),
-            ..
-        } => (VerdictOutcome::Spoof, reason),
-        Claim::Stopped {
-            outcome: Outcome::Spoof,
-            reason,
-            ..
-        } => (VerdictOutcome::Spoof, reason),
+        Claim::Stopped { liveness: Some(Liveness::Spoof(reason)), .. }
+        | Claim::Proved { liveness: Liveness::Spoof(reason), .. } => (VerdictOutcome::Spoof, reason),
+        Claim::Stopped { outcome: Outcome::Spoof, reason, .. } => (VerdictOutcome::Spoof, reason),
         // Whatever else the device says, without a proof there is nothing to compare.
-        Claim::Stopped { reason, .. }
-        | Claim::Proved {
-            liveness: Liveness::Inconclusive(reason),
-            ..
-        } => (VerdictOutcome::Inconclusive, reason),
-        Claim::Proved {
-            liveness: Liveness::Live,
-            face,
-        } => compare(face, rules),
+        Claim::Stopped { reason, .. } | Claim::Proved { liveness: Liveness::Inconclusive(reason), .. } => {
+            (VerdictOutcome::Inconclusive, reason)
+        }
+        Claim::Proved { liveness: Liveness::Live, face } => compare(face, rules),
     };
     Decision { outcome, reason }
 }
 
 fn compare(face: Face, rules: &Rules) -> (VerdictOutcome, Reason) {
     match face {
-        Face::NotCompared | Face::PoorPicture => {
-            (VerdictOutcome::Inconclusive, Reason::PoorQuality)
-        }
+        Face::NotCompared | Face::PoorPicture => (VerdictOutcome::Inconclusive, Reason::PoorQuality),
         Face::Compared { similarity, own } => {
             // Every comparison with a figure that is no number is false: it never passes.
             let one_face = own.is_none_or(|own| own >= rules.continuity);
@@ -161,27 +143,13 @@ mod tests {
     use crate::policy::tests::rules;
 
     fn proved(liveness: Liveness, similarity: f32, own: Option<f32>) -> (VerdictOutcome, Reason) {
-        let claim = Claim::Proved {
-            liveness,
-            face: Face::Compared { similarity, own },
-        };
+        let claim = Claim::Proved { liveness, face: Face::Compared { similarity, own } };
         let Decision { outcome, reason } = decide(&claim, &rules());
         (outcome, reason)
     }
 
-    fn stopped(
-        outcome: Outcome,
-        reason: Reason,
-        liveness: Option<Liveness>,
-    ) -> (VerdictOutcome, Reason) {
-        let decision = decide(
-            &Claim::Stopped {
-                outcome,
-                reason,
-                liveness,
-            },
-            &rules(),
-        );
+    fn stopped(outcome: Outcome, reason: Reason, liveness: Option<Liveness>) -> (VerdictOutcome, Reason) {
+        let decision = decide(&Claim::Stopped { outcome, reason, liveness }, &rules());
         (decision.outcome, decision.reason)
     }
 
@@ -189,17 +157,11 @@ mod tests {
     fn only_a_living_face_over_the_threshold_matches() {
         use Liveness::*;
         let no_match = (VerdictOutcome::NoMatch, Reason::NotSamePerson);
-        assert_eq!(
-            proved(Live, 0.40, None),
-            (VerdictOutcome::Match, Reason::None)
-        );
+        assert_eq!(proved(Live, 0.40, None), (VerdictOutcome::Match, Reason::None));
         assert_eq!(proved(Live, 0.399, None), no_match);
         assert_eq!(proved(Live, f32::NAN, None), no_match);
         assert_eq!(proved(Live, -1.0, None), no_match);
-        assert_eq!(
-            proved(Spoof(Reason::NoRelief), 1.0, None),
-            (VerdictOutcome::Spoof, Reason::NoRelief)
-        );
+        assert_eq!(proved(Spoof(Reason::NoRelief), 1.0, None), (VerdictOutcome::Spoof, Reason::NoRelief));
         assert_eq!(
             proved(Inconclusive(Reason::HoldStill), 1.0, None),
             (VerdictOutcome::Inconclusive, Reason::HoldStill)
@@ -211,22 +173,13 @@ mod tests {
         let swap = (VerdictOutcome::Spoof, Reason::FaceChanged);
         assert_eq!(proved(Liveness::Live, 0.9, Some(0.34)), swap);
         assert_eq!(proved(Liveness::Live, 0.9, Some(f32::NAN)), swap);
-        assert_eq!(
-            proved(Liveness::Live, 0.9, Some(0.35)),
-            (VerdictOutcome::Match, Reason::None)
-        );
+        assert_eq!(proved(Liveness::Live, 0.9, Some(0.35)), (VerdictOutcome::Match, Reason::None));
     }
 
     #[test]
     fn a_picture_that_cannot_be_used_costs_a_retry() {
         for face in [Face::PoorPicture, Face::NotCompared] {
-            let decision = decide(
-                &Claim::Proved {
-                    liveness: Liveness::Live,
-                    face,
-                },
-                &rules(),
-            );
+            let decision = decide(&Claim::Proved { liveness: Liveness::Live, face }, &rules());
             assert_eq!(decision.outcome, VerdictOutcome::Inconclusive);
         }
     }
@@ -234,33 +187,13 @@ mod tests {
     #[test]
     fn a_device_cannot_claim_a_match_without_a_proof() {
         use Outcome::*;
-        for outcome in [
-            Grant,
-            Deny,
-            Inconclusive,
-            Refused,
-            TimeOut,
-            Offline,
-            Fault,
-            Cancelled,
-        ] {
+        for outcome in [Grant, Deny, Inconclusive, Refused, TimeOut, Offline, Fault, Cancelled] {
             let decided = stopped(outcome, Reason::HoldStill, Some(Liveness::Live));
-            assert_eq!(
-                decided,
-                (VerdictOutcome::Inconclusive, Reason::HoldStill),
-                "{outcome:?}"
-            );
+            assert_eq!(decided, (VerdictOutcome::Inconclusive, Reason::HoldStill), "{outcome:?}");
         }
+        assert_eq!(stopped(Spoof, Reason::LooksFalse, None), (VerdictOutcome::Spoof, Reason::LooksFalse));
         assert_eq!(
-            stopped(Spoof, Reason::LooksFalse, None),
-            (VerdictOutcome::Spoof, Reason::LooksFalse)
-        );
-        assert_eq!(
-            stopped(
-                TimeOut,
-                Reason::NoAnswerInTime,
-                Some(Liveness::Spoof(Reason::TooLate))
-            ),
+            stopped(TimeOut, Reason::NoAnswerInTime, Some(Liveness::Spoof(Reason::TooLate))),
             (VerdictOutcome::Spoof, Reason::TooLate)
         );
     }

@@ -54,16 +54,10 @@ pub enum FileError {
 /// # Errors
 /// When it is absent, unreadable, too long or not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let failed = |cause| FileError::Read {
-        path: path.to_owned(),
-        cause,
-    };
+    let failed = |cause| FileError::Read { path: path.to_owned(), cause };
     let found = fs::metadata(path).map_err(failed)?.len();
     if found > TEXT_MAX {
-        return Err(FileError::TooLong {
-            path: path.to_owned(),
-            found,
-        });
+        return Err(FileError::TooLong { path: path.to_owned(), found });
     }
     fs::read_to_string(path).map_err(failed)
 }
@@ -73,16 +67,10 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 /// # Errors
 /// As [`read_text`], and when its mode lets others read it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let failed = |cause| FileError::Read {
-        path: path.to_owned(),
-        cause,
-    };
+    let failed = |cause| FileError::Read { path: path.to_owned(), cause };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(FileError::Open {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(FileError::Open { path: path.to_owned(), mode });
     }
     read_text(path).map(Zeroizing::new)
 }
@@ -92,19 +80,9 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 /// # Errors
 /// When it exists already, or cannot be written: a key is never overwritten.
 pub fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
-    let failed = |cause| FileError::Write {
-        path: path.to_owned(),
-        cause,
-    };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(failed)
+    let failed = |cause| FileError::Write { path: path.to_owned(), cause };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// Writes or replaces a file that everybody may read, in one step.
@@ -112,16 +90,11 @@ pub fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
 /// # Errors
 /// When the folder or the file cannot be written.
 pub fn write_public(path: &Path, text: &str) -> Result<(), FileError> {
-    let failed = |cause| FileError::Write {
-        path: path.to_owned(),
-        cause,
-    };
+    let failed = |cause| FileError::Write { path: path.to_owned(), cause };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    fs::write(&new, text)
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(failed)
+    fs::write(&new, text).and_then(|()| fs::rename(&new, path)).map_err(failed)
 }
 
 /// Makes a folder that only its owner may enter; an existing one is left as it is.
@@ -129,10 +102,7 @@ pub fn write_public(path: &Path, text: &str) -> Result<(), FileError> {
 /// # Errors
 /// When it cannot be made.
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
-    let failed = |cause| FileError::Write {
-        path: path.to_owned(),
-        cause,
-    };
+    let failed = |cause| FileError::Write { path: path.to_owned(), cause };
     if path.is_dir() {
         return Ok(());
     }
@@ -149,10 +119,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.key");
         write_secret(&path, "one").unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write_secret(&path, "two").is_err());
         assert_eq!(read_secret(&path).unwrap().as_str(), "one");
     }

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use didar_protocol::id::Hash;
 use didar_protocol::message::Message;
-use didar_protocol::seal::{
-    self, Entropy, KeyError, SealError, SealKey, SealKeyId, SealKeyPair, SoftwareSigner,
-};
+use didar_protocol::seal::{self, Entropy, KeyError, SealError, SealKey, SealKeyId, SealKeyPair, SoftwareSigner};
 
 use crate::config::Config;
 use crate::files::{self, FileError};
@@ -85,49 +83,25 @@ impl Identity {
     /// Names the file and what is wrong with it.
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
         let path = &config.broker.certificate;
-        let certificate = Certificate::from_pem(&files::read_text(path)?).map_err(|cause| {
-            IdentityError::Certificate {
-                path: path.clone(),
-                cause,
-            }
-        })?;
+        let certificate = Certificate::from_pem(&files::read_text(path)?)
+            .map_err(|cause| IdentityError::Certificate { path: path.clone(), cause })?;
         if certificate.holder() != &Holder::Matcher(config.id.clone()) {
             let found = certificate.holder().clone();
-            return Err(IdentityError::Another {
-                path: path.clone(),
-                found,
-                id: config.id.clone(),
-            });
+            return Err(IdentityError::Another { path: path.clone(), found, id: config.id.clone() });
         }
         let key = &config.broker.key;
         let signer = SoftwareSigner::from_pkcs8_pem(&files::read_secret(key)?, certificate.der())
-            .map_err(|cause| IdentityError::Key {
-            path: key.clone(),
-            cause,
-        })?;
+            .map_err(|cause| IdentityError::Key { path: key.clone(), cause })?;
         if &signer.verifying_key() != certificate.key() {
-            return Err(IdentityError::Mismatch {
-                key: key.clone(),
-                certificate: path.clone(),
-            });
+            return Err(IdentityError::Mismatch { key: key.clone(), certificate: path.clone() });
         }
         let mut seal_keys = Vec::new();
         for path in &config.keys.seal {
-            let pair =
-                SealKeyPair::from_pkcs8_pem(&files::read_secret(path)?).map_err(|cause| {
-                    IdentityError::Key {
-                        path: path.clone(),
-                        cause,
-                    }
-                })?;
+            let pair = SealKeyPair::from_pkcs8_pem(&files::read_secret(path)?)
+                .map_err(|cause| IdentityError::Key { path: path.clone(), cause })?;
             seal_keys.push(pair);
         }
-        Ok(Self {
-            id: config.id.clone(),
-            certificate,
-            signer,
-            seal_keys,
-        })
+        Ok(Self { id: config.id.clone(), certificate, signer, seal_keys })
     }
 
     /// This matcher's id.
@@ -147,10 +121,7 @@ impl Identity {
 
     /// The current sealing key's public half first, then those that still open.
     pub fn seal_public(&self) -> Vec<SealKey> {
-        self.seal_keys
-            .iter()
-            .map(|pair| pair.public().clone())
-            .collect()
+        self.seal_keys.iter().map(|pair| pair.public().clone()).collect()
     }
 
     /// Encodes and signs a message, with the certificate along.
@@ -159,10 +130,7 @@ impl Identity {
     /// When a field is out of its bounds or the key fails.
     pub fn speak<M: Message>(&self, message: &M) -> Result<Vec<u8>, SpeakError> {
         let payload = message.encode().map_err(Box::new)?;
-        Ok(
-            seal::sign_with_certificate(M::KIND, &payload, &self.signer, self.certificate.der())
-                .map_err(Box::new)?,
-        )
+        Ok(seal::sign_with_certificate(M::KIND, &payload, &self.signer, self.certificate.der()).map_err(Box::new)?)
     }
 }
 

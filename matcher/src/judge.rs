@@ -33,32 +33,20 @@ pub enum JudgeError {
 /// # Errors
 /// When the file cannot be read or holds no recording.
 pub fn judge(path: &Path, policy: &Policy) -> Result<Evidence, JudgeError> {
-    let read = |cause| JudgeError::Read {
-        path: path.to_owned(),
-        cause,
-    };
+    let read = |cause| JudgeError::Read { path: path.to_owned(), cause };
     // One byte more than is lawful: enough for the reader to refuse it, and no more.
     let mut bytes = Vec::new();
     let limit = recorded::BYTES_MAX as u64 + 1;
-    std::io::Read::read_to_end(
-        &mut std::io::Read::take(std::fs::File::open(path).map_err(read)?, limit),
-        &mut bytes,
-    )
-    .map_err(read)?;
-    let recording = recorded::read(&bytes).map_err(|cause| JudgeError::Recording {
-        path: path.to_owned(),
-        cause,
-    })?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::open(path).map_err(read)?, limit), &mut bytes)
+        .map_err(read)?;
+    let recording = recorded::read(&bytes).map_err(|cause| JudgeError::Recording { path: path.to_owned(), cause })?;
     Ok(recording.judge(policy))
 }
 
 /// The evidence as one JSON object.
 pub fn to_json(evidence: &Evidence) -> serde_json::Value {
-    let figures: serde_json::Map<String, serde_json::Value> = evidence
-        .figures()
-        .iter()
-        .map(|(name, milli)| ((*name).to_owned(), (*milli).into()))
-        .collect();
+    let figures: serde_json::Map<String, serde_json::Value> =
+        evidence.figures().iter().map(|(name, milli)| ((*name).to_owned(), (*milli).into())).collect();
     let answer = match evidence.answer() {
         Answer::Live(_) => "live",
         Answer::Spoof(_) => "spoof",

@@ -154,12 +154,7 @@ impl Work<'_> {
         let hash = line_hash(&previous, number, &text);
         self.tx().execute(
             "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)",
-            params![
-                i64::try_from(number).unwrap_or(i64::MAX),
-                previous,
-                hash,
-                text
-            ],
+            params![i64::try_from(number).unwrap_or(i64::MAX), previous, hash, text],
         )?;
         Ok(number)
     }
@@ -168,10 +163,7 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database or `each` refuses.
-    pub fn each_line(
-        &self,
-        mut each: impl FnMut(&Line) -> Result<(), LedgerError>,
-    ) -> Result<(), LedgerError> {
+    pub fn each_line(&self, mut each: impl FnMut(&Line) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
         self.ledger_lines("WHERE number > ?1 ORDER BY number", 0, &mut each)?;
         Ok(())
     }
@@ -181,27 +173,16 @@ impl Work<'_> {
     /// # Errors
     /// Names the first line that does not hold.
     pub fn verify_ledger(&self) -> Result<Checked, LedgerError> {
-        let mut checked = Checked {
-            lines: 0,
-            head: [0; 32],
-        };
+        let mut checked = Checked { lines: 0, head: [0; 32] };
         self.each_line(|line| {
             let expected = checked.lines + 1;
             if line.number != expected {
-                return Err(LedgerError::Gap {
-                    expected,
-                    found: line.number,
-                });
+                return Err(LedgerError::Gap { expected, found: line.number });
             }
-            if line.previous != checked.head
-                || line.hash != line_hash(&checked.head, line.number, &line.text)
-            {
+            if line.previous != checked.head || line.hash != line_hash(&checked.head, line.number, &line.text) {
                 return Err(LedgerError::Changed(line.number));
             }
-            checked = Checked {
-                lines: line.number,
-                head: line.hash,
-            };
+            checked = Checked { lines: line.number, head: line.hash };
             Ok(())
         })?;
         Ok(checked)
@@ -215,11 +196,7 @@ impl Work<'_> {
     ) -> Result<Option<Line>, LedgerError> {
         let query = format!("SELECT number, previous, hash, entry FROM ledger {order}");
         let mut statement = self.tx().prepare_cached(&query)?;
-        let mut rows = if query.contains("?1") {
-            statement.query([after])?
-        } else {
-            statement.query([])?
-        };
+        let mut rows = if query.contains("?1") { statement.query([after])? } else { statement.query([])? };
         let mut last = None;
         while let Some(row) = rows.next()? {
             let line = Line {
@@ -251,31 +228,17 @@ mod tests {
     fn ledger() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         make_store_key(&folder.path().join("store.key")).unwrap();
-        let mut store = Store::open(
-            &folder.path().join("a.sqlite"),
-            &folder.path().join("store.key"),
-        )
-        .unwrap();
+        let mut store = Store::open(&folder.path().join("a.sqlite"), &folder.path().join("store.key")).unwrap();
         let work = store.begin().unwrap();
         for at_ms in 1..=5 {
-            assert_eq!(
-                work.append(&Entry {
-                    at_ms,
-                    matcher: "m".into(),
-                    ..Entry::default()
-                })
-                .unwrap(),
-                at_ms
-            );
+            assert_eq!(work.append(&Entry { at_ms, matcher: "m".into(), ..Entry::default() }).unwrap(), at_ms);
         }
         work.commit().unwrap();
         (folder, store)
     }
 
     fn outside(folder: &tempfile::TempDir, sql: &str) -> Result<(), rusqlite::Error> {
-        rusqlite::Connection::open(folder.path().join("a.sqlite"))
-            .unwrap()
-            .execute_batch(sql)
+        rusqlite::Connection::open(folder.path().join("a.sqlite")).unwrap().execute_batch(sql)
     }
 
     #[test]
@@ -295,26 +258,14 @@ mod tests {
     fn whoever_removes_the_guard_is_still_seen() {
         let check = |sql: &str| {
             let (folder, mut store) = ledger();
-            outside(
-                &folder,
-                "DROP TRIGGER ledger_stays; DROP TRIGGER ledger_keeps;",
-            )
-            .unwrap();
+            outside(&folder, "DROP TRIGGER ledger_stays; DROP TRIGGER ledger_keeps;").unwrap();
             outside(&folder, sql).unwrap();
-            store
-                .begin()
-                .unwrap()
-                .verify_ledger()
-                .unwrap_err()
-                .to_string()
+            store.begin().unwrap().verify_ledger().unwrap_err().to_string()
         };
         assert_eq!(
             check("UPDATE ledger SET entry = replace(entry, '3', '4') WHERE number = 3"),
             "ledger: line 3 was changed, or a line before it"
         );
-        assert_eq!(
-            check("DELETE FROM ledger WHERE number = 3"),
-            "ledger: line 3 is missing, line 4 follows"
-        );
+        assert_eq!(check("DELETE FROM ledger WHERE number = 3"), "ledger: line 3 is missing, line 4 follows");
     }
 }

@@ -28,11 +28,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttc=warn"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     match run(arguments.command) {
         Ok(code) => code,
         Err(error) => {
@@ -66,11 +62,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Device(command) => offline::device_command(command)?,
         Command::Consent(command) => offline::consent_command(command)?,
         Command::Ledger(command) => offline::ledger_command(command)?,
-        Command::BrokerRun {
-            program,
-            conf,
-            parent,
-        } => {
+        Command::BrokerRun { program, conf, parent } => {
             return Err(broker::become_broker(&program, &conf, parent))
                 .with_context(|| format!("cannot become {}", program.display()));
         }
@@ -80,9 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
     // The program's main thread lives as long as the program: the broker is tied to the thread that starts it.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ready = |url: &str| {
         // Nobody may be waiting for this line; serving goes on.
         let _ = say(format_args!("ready {url}"));
@@ -99,9 +89,7 @@ fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
         let launcher = std::env::current_exe().context("cannot find this program itself")?;
         return Ok(runtime.block_on(serve::serve_site(&site, &config, &plan, &launcher, ready))?);
     }
-    let Some(path) = &arguments.config else {
-        bail!("give a configuration file, or --all-in-one DIR")
-    };
+    let Some(path) = &arguments.config else { bail!("give a configuration file, or --all-in-one DIR") };
     let config = Config::read(path)?;
     Ok(runtime.block_on(serve::serve(&config, ready))?)
 }
@@ -112,12 +100,8 @@ fn find_models(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         return Ok(named.to_owned());
     }
     let program = std::env::current_exe().unwrap_or_default();
-    let mut places: Vec<PathBuf> = program
-        .ancestors()
-        .skip(1)
-        .take(4)
-        .map(|folder| folder.join("models/manifest.toml"))
-        .collect();
+    let mut places: Vec<PathBuf> =
+        program.ancestors().skip(1).take(4).map(|folder| folder.join("models/manifest.toml")).collect();
     places.push("models/manifest.toml".into());
     places.push("/usr/share/didar/models/manifest.toml".into());
     match places.iter().find(|place| place.is_file()) {
@@ -130,8 +114,7 @@ fn find_models(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn judge_command(arguments: &JudgeArguments) -> anyhow::Result<ExitCode> {
     let policy = match &arguments.policy {
-        Some(path) => Policy::from_toml(&files::read_text(path)?)
-            .with_context(|| path.display().to_string())?,
+        Some(path) => Policy::from_toml(&files::read_text(path)?).with_context(|| path.display().to_string())?,
         None => Policy::shipped(),
     };
     let evidence = judge::judge(&arguments.file, &policy)?;
@@ -163,15 +146,9 @@ fn watch_command(arguments: &WatchArguments) -> anyhow::Result<()> {
             }
         };
         // Nobody reads any more: `didar-matcher watch | head` ends so.
-        if told.is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if told.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
             ended = watch::watch(&post, show) => ended,
@@ -182,15 +159,7 @@ fn watch_command(arguments: &WatchArguments) -> anyhow::Result<()> {
 }
 
 fn post(arguments: &WatchArguments) -> anyhow::Result<Post> {
-    let WatchArguments {
-        dir,
-        broker,
-        cert,
-        key,
-        ca,
-        operator,
-        ..
-    } = arguments;
+    let WatchArguments { dir, broker, cert, key, ca, operator, .. } = arguments;
     if let Some(dir) = dir {
         let site = Site::new(dir);
         let (certificate, operator_key) = site.operator(operator.as_deref().unwrap_or(OPERATOR));
@@ -198,22 +167,10 @@ fn post(arguments: &WatchArguments) -> anyhow::Result<Post> {
             Some(url) => url.clone().try_into()?,
             None => Config::read(&site.config())?.broker.url,
         };
-        return Ok(Post {
-            url,
-            ca: site.ca_certificate(),
-            certificate,
-            key: operator_key,
-        });
+        return Ok(Post { url, ca: site.ca_certificate(), certificate, key: operator_key });
     }
     let (Some(broker), Some(certificate), Some(key), Some(ca)) = (broker, cert, key, ca) else {
-        bail!(
-            "say where: --dir DIR of an all-in-one site, or --broker URL with --cert, --key and --ca"
-        );
+        bail!("say where: --dir DIR of an all-in-one site, or --broker URL with --cert, --key and --ca");
     };
-    Ok(Post {
-        url: broker.clone().try_into()?,
-        ca: ca.clone(),
-        certificate: certificate.clone(),
-        key: key.clone(),
-    })
+    Ok(Post { url: broker.clone().try_into()?, ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
 }

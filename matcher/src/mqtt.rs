@@ -36,11 +36,7 @@ const RECEIVE_MAX: u16 = 64;
 
 /// What the service's thread is asked to do.
 enum Task {
-    Handle {
-        topic: String,
-        payload: Vec<u8>,
-        correlation: Option<Vec<u8>>,
-    },
+    Handle { topic: String, payload: Vec<u8>, correlation: Option<Vec<u8>> },
     Greet,
     Sweep,
 }
@@ -62,18 +58,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let (env, share) = (service.env(), service.share());
-    let filters = [
-        Lane::ChallengeRequest,
-        Lane::Attempt,
-        Lane::Audit,
-        Lane::State,
-    ]
-    .map(|lane| {
-        Filter::new(
-            format!("$share/matchers-{share}/{}", lane.filter(env)),
-            QoS::AtLeastOnce,
-        )
-    });
+    let filters = [Lane::ChallengeRequest, Lane::Attempt, Lane::Audit, Lane::State]
+        .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce));
     let (tasks, work) = mpsc::channel(WAITING_MAX);
     let (parcels, outbox) = mpsc::channel(WAITING_MAX);
     let worker = std::thread::Builder::new()
@@ -90,10 +76,7 @@ pub async fn serve(
     sweeper.abort();
     drop(tasks);
     goodbye(&client, connection, publisher).await;
-    if tokio::task::spawn_blocking(move || worker.join())
-        .await
-        .is_err()
-    {
+    if tokio::task::spawn_blocking(move || worker.join()).await.is_err() {
         tracing::error!("the service's thread ended badly");
     }
 }
@@ -149,11 +132,7 @@ async fn publish_all(client: AsyncClient, mut outbox: mpsc::Receiver<Parcel>) {
 }
 
 /// An MQTT connection as ours are: clean, bounded, with a certificate.
-pub(crate) fn connect(
-    url: &BrokerUrl,
-    client_id: &str,
-    transport: Transport,
-) -> (AsyncClient, EventLoop) {
+pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(client_id, url.host.clone(), url.port);
     options
         .set_transport(transport)
@@ -167,31 +146,17 @@ pub(crate) fn connect(
 }
 
 /// The service's thread: one message after the other, so that the order of a device's messages holds.
-fn work_through(
-    mut service: Service,
-    mut tasks: mpsc::Receiver<Task>,
-    parcels: &mpsc::Sender<Parcel>,
-) {
+fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: &mpsc::Sender<Parcel>) {
     while let Some(task) = tasks.blocking_recv() {
         let now_ms = time::now_ms();
         let (messages, correlation) = match task {
-            Task::Handle {
-                topic,
-                payload,
-                correlation,
-            } => (service.handle(&topic, &payload, now_ms), correlation),
+            Task::Handle { topic, payload, correlation } => (service.handle(&topic, &payload, now_ms), correlation),
             Task::Greet => (service.greeting(now_ms), None),
             Task::Sweep => (service.sweep(now_ms), None),
         };
         for message in messages {
             let correlation = correlation.clone().filter(|_| message.reply);
-            if parcels
-                .blocking_send(Parcel {
-                    message,
-                    correlation,
-                })
-                .is_err()
-            {
+            if parcels.blocking_send(Parcel { message, correlation }).is_err() {
                 return;
             }
         }
@@ -200,55 +165,26 @@ fn work_through(
 
 fn offer(tasks: &mpsc::Sender<Task>, task: Task) {
     if tasks.try_send(task).is_err() {
-        tracing::warn!(
-            "more messages than the service can take: one dropped, its sender will ask again"
-        );
+        tracing::warn!("more messages than the service can take: one dropped, its sender will ask again");
     }
 }
 
 fn received(publish: Publish) -> Task {
     // A topic that is no text is none of ours; the service counts it as such.
     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-    let correlation = publish
-        .properties
-        .and_then(|properties| properties.correlation_data)
-        .map(|data| data.to_vec());
-    Task::Handle {
-        topic,
-        payload: publish.payload.to_vec(),
-        correlation,
-    }
+    let correlation = publish.properties.and_then(|properties| properties.correlation_data).map(|data| data.to_vec());
+    Task::Handle { topic, payload: publish.payload.to_vec(), correlation }
 }
 
-async fn publish(
-    client: &AsyncClient,
-    Parcel {
-        message,
-        correlation,
-    }: Parcel,
-) {
-    let Outgoing {
-        topic,
-        payload,
-        retain,
-        expiry_s,
-        ..
-    } = message;
+async fn publish(client: &AsyncClient, Parcel { message, correlation }: Parcel) {
+    let Outgoing { topic, payload, retain, expiry_s, .. } = message;
     let properties = PublishProperties {
         message_expiry_interval: expiry_s,
         correlation_data: correlation.map(Into::into),
         content_type: Some("application/cose".into()),
         ..PublishProperties::default()
     };
-    let sent = client
-        .publish_with_properties(
-            topic.to_string(),
-            QoS::AtLeastOnce,
-            retain,
-            payload,
-            properties,
-        )
-        .await;
+    let sent = client.publish_with_properties(topic.to_string(), QoS::AtLeastOnce, retain, payload, properties).await;
     if let Err(cause @ (ClientError::Request(_) | ClientError::TryRequest(_))) = sent {
         tracing::warn!(%cause, %topic, "message not sent");
     }
@@ -256,11 +192,7 @@ async fn publish(
 
 /// Lets what the service still says go out, then says goodbye; not longer than a moment. The connection ends with it:
 /// whoever still waits to publish is told so, and the service's thread can end.
-async fn goodbye(
-    client: &AsyncClient,
-    mut connection: EventLoop,
-    publisher: tokio::task::JoinHandle<()>,
-) {
+async fn goodbye(client: &AsyncClient, mut connection: EventLoop, publisher: tokio::task::JoinHandle<()>) {
     let leave = async {
         // Ends when the service's thread has ended and everything it said has been handed to the connection.
         let _ = publisher.await;

@@ -16,9 +16,7 @@ use didar_matcher::time;
 use didar_matcher::tls;
 use zeroize::Zeroizing;
 
-use crate::arguments::{
-    CaCommand, ConsentCommand, DeviceCommand, EnrolArguments, LedgerCommand, Place,
-};
+use crate::arguments::{CaCommand, ConsentCommand, DeviceCommand, EnrolArguments, LedgerCommand, Place};
 use crate::say;
 
 /// Largest picture file that `enrol` reads, bytes.
@@ -38,12 +36,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn entry(config: &Config, what: What) -> Entry {
-    Entry {
-        at_ms: time::now_ms(),
-        what,
-        matcher: config.id.clone(),
-        ..Entry::default()
-    }
+    Entry { at_ms: time::now_ms(), what, matcher: config.id.clone(), ..Entry::default() }
 }
 
 pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
@@ -52,26 +45,13 @@ pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let mut portraits = VisionPortraits::load(&config)?;
     let template = portraits
         .reduce(&picture, Source::Document)
-        .with_context(|| {
-            format!(
-                "picture {} cannot become a reference",
-                arguments.picture.display()
-            )
-        })?;
-    let reference = Reference {
-        template,
-        picture,
-        model: portraits.model(),
-    };
+        .with_context(|| format!("picture {} cannot become a reference", arguments.picture.display()))?;
+    let reference = Reference { template, picture, model: portraits.model() };
     let now_ms = time::now_ms();
     let longest_ms = now_ms + u64::from(config.reference.retention_days) * 86_400_000;
     let expires_ms = match arguments.consent_until {
         Some(until) => {
-            let end = until
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .context("--consent-until")?
-                .timestamp()
-                .as_millisecond();
+            let end = until.to_zoned(jiff::tz::TimeZone::UTC).context("--consent-until")?.timestamp().as_millisecond();
             u64::try_from(end).unwrap_or(0).min(longest_ms)
         }
         None => longest_ms,
@@ -82,13 +62,7 @@ pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let mut store = open_store(&config)?;
     let work = store.begin()?;
     let subject = work.make_subject(&arguments.iin, now_ms)?;
-    let version = work.put_reference(
-        &subject.tag,
-        Source::Document,
-        &reference,
-        now_ms,
-        expires_ms,
-    )?;
+    let version = work.put_reference(&subject.tag, Source::Document, &reference, now_ms, expires_ms)?;
     let number = work.append(&Entry {
         person: Some(hex::encode(subject.person)),
         number: Some(version),
@@ -97,25 +71,16 @@ pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
         ..entry(&config, What::Enrolled)
     })?;
     work.commit()?;
-    say(format_args!(
-        "enrolled: version {version}, until {}, ledger line {number}",
-        time::text(expires_ms)
-    ))?;
+    say(format_args!("enrolled: version {version}, until {}, ledger line {number}", time::text(expires_ms)))?;
     Ok(())
 }
 
 fn read_picture(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let found = std::fs::metadata(path)
-        .with_context(|| format!("cannot read picture {}", path.display()))?
-        .len();
+    let found = std::fs::metadata(path).with_context(|| format!("cannot read picture {}", path.display()))?.len();
     if found > PICTURE_MAX {
-        bail!(
-            "picture {} has {found} bytes: at most {PICTURE_MAX} are read",
-            path.display()
-        );
+        bail!("picture {} has {found} bytes: at most {PICTURE_MAX} are read", path.display());
     }
-    let bytes =
-        std::fs::read(path).with_context(|| format!("cannot read picture {}", path.display()))?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read picture {}", path.display()))?;
     Ok(Zeroizing::new(bytes))
 }
 
@@ -124,44 +89,20 @@ pub(crate) fn ca_command(command: CaCommand) -> anyhow::Result<()> {
     match command {
         CaCommand::Init { dir } => {
             Ca::init(&dir, now_ms)?;
-            say(format_args!(
-                "made {}",
-                dir.join(didar_matcher::ca::CERTIFICATE_FILE).display()
-            ))?;
+            say(format_args!("made {}", dir.join(didar_matcher::ca::CERTIFICATE_FILE).display()))?;
         }
-        CaCommand::SignDevice {
-            csr,
-            device,
-            out,
-            days,
-            dir,
-            ca,
-        } => {
+        CaCommand::SignDevice { csr, device, out, days, dir, ca } => {
             let folder = ca_folder(ca, dir)?;
             let request = files::read_text(&csr)?;
             let certificate = Ca::open(&folder)?
-                .sign_device(
-                    &request,
-                    &device,
-                    Validity {
-                        issued_ms: now_ms,
-                        days,
-                    },
-                )
+                .sign_device(&request, &device, Validity { issued_ms: now_ms, days })
                 .with_context(|| csr.display().to_string())?;
             files::write_public(&out, &certificate)?;
-            say(format_args!(
-                "signed {} for {days} days; register it with: didar-matcher device add",
-                out.display()
-            ))?;
+            say(format_args!("signed {} for {days} days; register it with: didar-matcher device add", out.display()))?;
         }
         CaCommand::Operator { name, dir } => {
             let (certificate, key) = Site::new(&dir).add_operator(&name, now_ms)?;
-            say(format_args!(
-                "made {} and {}",
-                certificate.display(),
-                key.display()
-            ))?;
+            say(format_args!("made {} and {}", certificate.display(), key.display()))?;
         }
     }
     Ok(())
@@ -171,29 +112,18 @@ fn ca_folder(ca: Option<PathBuf>, dir: Option<PathBuf>) -> anyhow::Result<PathBu
     match (ca, dir) {
         (Some(ca), _) => Ok(ca),
         (None, Some(dir)) => Ok(Site::new(&dir).ca()),
-        (None, None) => bail!(
-            "say which CA: --dir DIR of an all-in-one site, or --ca FOLDER of ca.pem and ca.key"
-        ),
+        (None, None) => bail!("say which CA: --dir DIR of an all-in-one site, or --ca FOLDER of ca.pem and ca.key"),
     }
 }
 
 pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
     match command {
-        DeviceCommand::Add {
-            certificate,
-            initiator,
-            place,
-        } => {
+        DeviceCommand::Add { certificate, initiator, place } => {
             let config = config_of(&place)?;
             let pem = files::read_text(&certificate)?;
-            let found =
-                Certificate::from_pem(&pem).with_context(|| certificate.display().to_string())?;
+            let found = Certificate::from_pem(&pem).with_context(|| certificate.display().to_string())?;
             let Holder::Device(device) = found.holder() else {
-                bail!(
-                    "{} is of {}, not of a device",
-                    certificate.display(),
-                    found.holder()
-                );
+                bail!("{} is of {}, not of a device", certificate.display(), found.holder());
             };
             // Judged by its first second: one that has ended still vouches for the records of its time.
             let issued_ms = found.not_before_s() * 1000;
@@ -218,13 +148,7 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::List { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             for listed in store.begin()?.devices()? {
-                let Listed {
-                    id,
-                    state,
-                    online,
-                    not_after_s,
-                    initiators,
-                } = listed;
+                let Listed { id, state, online, not_after_s, initiators } = listed;
                 let state = match state {
                     DeviceState::Active => "active",
                     DeviceState::Revoked => "revoked",
@@ -243,18 +167,15 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             if !work.revoke_device(&device, time::now_ms())? {
                 bail!("there is no device {device}: see didar-matcher device list");
             }
-            work.append(&Entry {
-                device: Some(device.to_string()),
-                ..entry(&config, What::DeviceRevoked)
-            })?;
+            work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceRevoked) })?;
             let revocations = work.revocations()?;
             work.commit()?;
             say(format_args!("device {device} is refused from now on"))?;
             match &place.dir {
                 Some(dir) => Site::new(dir).write_revoked(&revocations, time::now_ms())?,
-                None => tracing::warn!(
-                    "give your broker the new list of revoked certificates and end the open session"
-                ),
+                None => {
+                    tracing::warn!("give your broker the new list of revoked certificates and end the open session")
+                }
             }
         }
     }
@@ -267,9 +188,7 @@ pub(crate) fn consent_command(command: ConsentCommand) -> anyhow::Result<()> {
     let mut store = open_store(&config)?;
     let work = store.begin()?;
     let destroyed = work.withdraw(&iin, time::now_ms())?;
-    let (person, references) = destroyed.map_or((None, 0), |gone| {
-        (Some(hex::encode(gone.person)), gone.references)
-    });
+    let (person, references) = destroyed.map_or((None, 0), |gone| (Some(hex::encode(gone.person)), gone.references));
     let number = work.append(&Entry {
         person,
         number: Some(references as u64),
@@ -278,9 +197,7 @@ pub(crate) fn consent_command(command: ConsentCommand) -> anyhow::Result<()> {
     })?;
     work.commit()?;
     store.settle()?;
-    say(format_args!(
-        "destroyed {references} reference(s); receipt: ledger line {number}"
-    ))?;
+    say(format_args!("destroyed {references} reference(s); receipt: ledger line {number}"))?;
     Ok(())
 }
 
@@ -289,11 +206,7 @@ pub(crate) fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
         LedgerCommand::Verify { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             let checked = store.begin()?.verify_ledger()?;
-            say(format_args!(
-                "{} lines hold; head {}",
-                checked.lines,
-                hex::encode(checked.head)
-            ))?;
+            say(format_args!("{} lines hold; head {}", checked.lines, hex::encode(checked.head)))?;
         }
         LedgerCommand::Export { place } => {
             let mut store = open_store(&config_of(&place)?)?;
@@ -301,11 +214,7 @@ pub(crate) fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
             store.begin()?.each_line(|line| {
                 let hash = hex::encode(line.hash);
                 // A reader that went away ends the export at the end of this loop; the ledger is not harmed.
-                let _ = writeln!(
-                    out,
-                    "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}",
-                    line.number, line.text
-                );
+                let _ = writeln!(out, "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}", line.number, line.text);
                 Ok(())
             })?;
         }

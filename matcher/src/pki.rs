@@ -88,8 +88,7 @@ impl Certificate {
         let holder = holder(&parsed)?;
         let point = parsed.public_key().subject_public_key.data.as_ref();
         let key = VerifyingKey::from_sec1_bytes(point).map_err(|_| PkiError::NotP256)?;
-        let seconds =
-            |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         Ok(Self {
             der: der.to_vec(),
             holder,
@@ -175,19 +174,11 @@ impl fmt::Debug for Certificate {
 }
 
 fn holder(certificate: &X509Certificate<'_>) -> Result<Holder, PkiError> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| PkiError::NotX509)?;
+    let names = certificate.subject_alternative_name().map_err(|_| PkiError::NotX509)?;
     let uris: Vec<&str> = names
         .iter()
         .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| {
-            if let GeneralName::URI(uri) = name {
-                Some(*uri)
-            } else {
-                None
-            }
-        })
+        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
         .collect();
     let [uri] = uris.as_slice() else {
         return Err(PkiError::NoHolder);
@@ -196,10 +187,7 @@ fn holder(certificate: &X509Certificate<'_>) -> Result<Holder, PkiError> {
         let device: DeviceId = id.parse().map_err(|_| PkiError::NoHolder)?;
         let common_name = common_name(certificate.subject()).unwrap_or_default();
         if common_name != device.as_str() {
-            return Err(PkiError::Disagrees {
-                common_name,
-                device,
-            });
+            return Err(PkiError::Disagrees { common_name, device });
         }
         return Ok(Holder::Device(device));
     }

@@ -55,20 +55,11 @@ impl Rules {
     /// # Errors
     /// [`Reason::TooManyFailures`] where a limit is reached.
     pub fn admit(&self, failures: Failures) -> Result<(), Reason> {
-        let LimitsConfig {
-            person_failures,
-            person_unclear,
-            device_failures,
-            ..
-        } = self.limits;
+        let LimitsConfig { person_failures, person_unclear, device_failures, .. } = self.limits;
         let over = failures.person >= person_failures
             || failures.unclear >= person_unclear
             || failures.device >= device_failures;
-        if over {
-            Err(Reason::TooManyFailures)
-        } else {
-            Ok(())
-        }
+        if over { Err(Reason::TooManyFailures) } else { Ok(()) }
     }
 
     /// Attempts that the person has left before a pause.
@@ -87,30 +78,15 @@ pub(crate) mod tests {
             threshold: 0.4,
             threshold_class: 4,
             continuity: 0.35,
-            limits: LimitsConfig {
-                window_s: 900,
-                person_failures: 5,
-                person_unclear: 15,
-                device_failures: 50,
-            },
-            challenge: ChallengeConfig {
-                lifetime_s: 60,
-                verdict_s: 30,
-                open_per_device: 4,
-            },
+            limits: LimitsConfig { window_s: 900, person_failures: 5, person_unclear: 15, device_failures: 50 },
+            challenge: ChallengeConfig { lifetime_s: 60, verdict_s: 30, open_per_device: 4 },
             retention_ms: 86_400_000,
         }
     }
 
     #[test]
     fn each_limit_stops_by_itself() {
-        let admit = |person, unclear, device| {
-            rules().admit(Failures {
-                person,
-                unclear,
-                device,
-            })
-        };
+        let admit = |person, unclear, device| rules().admit(Failures { person, unclear, device });
         assert_eq!(admit(4, 14, 49), Ok(()));
         assert_eq!(admit(5, 0, 0), Err(Reason::TooManyFailures));
         assert_eq!(admit(0, 15, 0), Err(Reason::TooManyFailures));
@@ -119,12 +95,7 @@ pub(crate) mod tests {
 
     #[test]
     fn tries_left_count_down_to_none() {
-        let left = |person| {
-            rules().attempts_left(Failures {
-                person,
-                ..Failures::default()
-            })
-        };
+        let left = |person| rules().attempts_left(Failures { person, ..Failures::default() });
         assert_eq!([left(0), left(4), left(5), left(9)], [5, 1, 0, 0]);
     }
 }

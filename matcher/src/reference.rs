@@ -54,9 +54,7 @@ pub enum PictureRefusal {
     #[error(transparent)]
     Picture(#[from] PictureError),
     /// Nobody in it.
-    #[error(
-        "no face found: the face must look at the camera and be at least {least} pixels between the eyes"
-    )]
+    #[error("no face found: the face must look at the camera and be at least {least} pixels between the eyes")]
     NoFace {
         /// Least distance between the eyes, pixels.
         least: f32,
@@ -68,9 +66,7 @@ pub enum PictureRefusal {
         found: usize,
     },
     /// Too few pixels.
-    #[error(
-        "{found:.0} pixels between the eyes: at least {least:.0} are needed; send a larger picture"
-    )]
+    #[error("{found:.0} pixels between the eyes: at least {least:.0} are needed; send a larger picture")]
     TooSmall {
         /// Pixels found.
         found: f32,
@@ -94,9 +90,7 @@ pub enum PictureRefusal {
         least: u8,
     },
     /// Too dark or too bright.
-    #[error(
-        "exposure {found} of 100: at least {least} is needed; the face is too dark or too bright"
-    )]
+    #[error("exposure {found} of 100: at least {least} is needed; the face is too dark or too bright")]
     Exposure {
         /// Exposure found.
         found: u8,
@@ -142,27 +136,14 @@ impl VisionPortraits {
     pub fn load(config: &Config) -> Result<Self, ModelsError> {
         let models = Models::load(&config.models)?;
         let name = format!("cosine_far_1e-{}", config.comparison.false_match_exponent);
-        let threshold = models
-            .threshold(Role::Embedding, &name)
-            .ok_or(ModelsError::Threshold { name })?;
+        let threshold = models.threshold(Role::Embedding, &name).ok_or(ModelsError::Threshold { name })?;
         let of = |wanted: Role| {
-            models
-                .references()
-                .into_iter()
-                .filter(move |(role, _)| *role == wanted)
-                .map(|(_, hash)| hash)
+            models.references().into_iter().filter(move |(role, _)| *role == wanted).map(|(_, hash)| hash)
         };
         let embedding: Vec<Hash> = of(Role::Embedding).collect();
         let judged = embedding.iter().copied().chain(of(Role::Passive)).collect();
         let (document, live) = (config.document, config.live);
-        Ok(Self {
-            perceiver: Perceiver::new(&models)?,
-            document,
-            live,
-            model: together(&embedding),
-            judged,
-            threshold,
-        })
+        Ok(Self { perceiver: Perceiver::new(&models)?, document, live, model: together(&embedding), judged, threshold })
     }
 
     /// The cosine from which two faces are one person's.
@@ -184,35 +165,21 @@ impl Portraits for VisionPortraits {
         if sight.faces > 1 {
             return Err(PictureRefusal::SeveralFaces { found: sight.faces });
         }
-        let face = sight.face.ok_or(PictureRefusal::NoFace {
-            least: limits.interocular_px,
-        })?;
+        let face = sight.face.ok_or(PictureRefusal::NoFace { least: limits.interocular_px })?;
         if face.interocular_px < limits.interocular_px {
-            return Err(PictureRefusal::TooSmall {
-                found: face.interocular_px,
-                least: limits.interocular_px,
-            });
+            return Err(PictureRefusal::TooSmall { found: face.interocular_px, least: limits.interocular_px });
         }
         let pose = [face.pose.yaw, face.pose.pitch, face.pose.roll];
         let turned = pose.into_iter().map(f32::abs).fold(0.0, f32::max);
         if turned > limits.pose_deg {
-            return Err(PictureRefusal::Turned {
-                found: turned,
-                most: limits.pose_deg,
-            });
+            return Err(PictureRefusal::Turned { found: turned, most: limits.pose_deg });
         }
         let quality = didar_vision::quality(&frame, &face);
         if quality.sharpness < limits.sharpness {
-            return Err(PictureRefusal::Blurred {
-                found: quality.sharpness,
-                least: limits.sharpness,
-            });
+            return Err(PictureRefusal::Blurred { found: quality.sharpness, least: limits.sharpness });
         }
         if quality.exposure < limits.exposure {
-            return Err(PictureRefusal::Exposure {
-                found: quality.exposure,
-                least: limits.exposure,
-            });
+            return Err(PictureRefusal::Exposure { found: quality.exposure, least: limits.exposure });
         }
         let aligned = ReferenceFace::from_document(didar_vision::align(&frame, &face));
         let (scale, values) = self.perceiver.embed_reference(aligned)?.quantised();
@@ -221,9 +188,8 @@ impl Portraits for VisionPortraits {
     }
 
     fn similarity(&self, a: &Template, b: &Template) -> Option<f32> {
-        let numbers = |template: &Template| {
-            didar_vision::Template::from_quantised(template.scale(), template.values()).ok()
-        };
+        let numbers =
+            |template: &Template| didar_vision::Template::from_quantised(template.scale(), template.values()).ok();
         Some(numbers(a)?.similarity(&numbers(b)?))
     }
 

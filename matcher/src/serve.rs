@@ -83,34 +83,16 @@ fn service(config: &Config) -> Result<Service, ServeError> {
     let portraits = VisionPortraits::load(config)?;
     let rules = Rules::new(config, portraits.threshold());
     let store = Store::open(&config.store.database, &config.keys.store)?;
-    Ok(Service::new(
-        config.env,
-        store,
-        identity,
-        rules,
-        Box::new(portraits),
-        Box::new(Policy::shipped()),
-    ))
+    Ok(Service::new(config.env, store, identity, rules, Box::new(portraits), Box::new(Policy::shipped())))
 }
 
-async fn run(
-    config: &Config,
-    service: Service,
-    ready: impl FnOnce(&str),
-) -> Result<(), ServeError> {
+async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
     let broker = &config.broker;
     let transport = tls::transport(&broker.ca, &broker.certificate, &broker.key)?;
     let (connected, mut is_connected) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
     let client_id = format!("matcher:{}", config.id);
-    let serving = mqtt::serve(
-        service,
-        &broker.url,
-        &client_id,
-        transport,
-        connected,
-        stopping,
-    );
+    let serving = mqtt::serve(service, &broker.url, &client_id, transport, connected, stopping);
     let signals = stop_signal()?;
     let announce = async {
         if is_connected.wait_for(|connected| *connected).await.is_ok() {
@@ -180,9 +162,7 @@ async fn keep(
             broker = plan
                 .start(launcher)
                 .await
-                .inspect_err(|error| {
-                    tracing::error!(error = error as &dyn std::error::Error, "no broker")
-                })
+                .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "no broker"))
                 .ok();
         }
         let now = site.operators().unwrap_or_else(|_| operators.clone());

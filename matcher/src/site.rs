@@ -82,9 +82,7 @@ pub enum SiteError {
 impl Site {
     /// A site's folder, which need not exist yet.
     pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-        }
+        Self { folder: folder.to_owned() }
     }
 
     /// The folder of the CA.
@@ -120,10 +118,7 @@ impl Site {
     /// An operator's certificate and key.
     pub fn operator(&self, name: &str) -> (PathBuf, PathBuf) {
         let folder = self.folder.join("operator");
-        (
-            folder.join(format!("{name}.pem")),
-            folder.join(format!("{name}.key")),
-        )
+        (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")))
     }
 
     /// Makes what is missing, and says what the site is.
@@ -132,22 +127,13 @@ impl Site {
     /// Names the file that cannot be made or read.
     pub fn prepare(&self, wishes: &Wishes, now_ms: u64) -> Result<(Config, BrokerPlan), SiteError> {
         files::make_folder(&self.folder)?;
-        let folder = self
-            .folder
-            .canonicalize()
-            .map_err(|cause| SiteError::Folder {
-                folder: self.folder.clone(),
-                cause,
-            })?;
+        let folder =
+            self.folder.canonicalize().map_err(|cause| SiteError::Folder { folder: self.folder.clone(), cause })?;
         let site = Self { folder };
         for part in ["broker", "matcher", "operator"] {
             files::make_folder(&site.folder.join(part))?;
         }
-        let ca = if site.ca_certificate().exists() {
-            Ca::open(&site.ca())?
-        } else {
-            Ca::init(&site.ca(), now_ms)?
-        };
+        let ca = if site.ca_certificate().exists() { Ca::open(&site.ca())? } else { Ca::init(&site.ca(), now_ms)? };
         site.make_keys(&ca, wishes, now_ms)?;
         if !site.config().exists() {
             site.make_config(wishes)?;
@@ -181,13 +167,7 @@ impl Site {
     pub fn add_operator(&self, name: &str, now_ms: u64) -> Result<(PathBuf, PathBuf), SiteError> {
         let ca = Ca::open(&self.ca())?;
         let (certificate, key) = self.operator(name);
-        make(
-            &ca,
-            &Subject::Operator(name.to_owned()),
-            &certificate,
-            &key,
-            now_ms,
-        )?;
+        make(&ca, &Subject::Operator(name.to_owned()), &certificate, &key, now_ms)?;
         Ok((certificate, key))
     }
 
@@ -197,17 +177,11 @@ impl Site {
     /// When the folder cannot be read.
     pub fn operators(&self) -> Result<Vec<String>, FileError> {
         let folder = self.folder.join("operator");
-        let failed = |cause| FileError::Read {
-            path: folder.clone(),
-            cause,
-        };
+        let failed = |cause| FileError::Read { path: folder.clone(), cause };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let name = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .unwrap_or_default();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             // The same check as when the certificate was issued: no file name becomes a rule of the broker.
             let lawful = name.parse::<didar_protocol::id::DeviceId>().is_ok();
             if lawful && path.extension().is_some_and(|extension| extension == "pem") {
@@ -219,11 +193,7 @@ impl Site {
     }
 
     fn make_keys(&self, ca: &Ca, wishes: &Wishes, now_ms: u64) -> Result<(), SiteError> {
-        let mut names = vec![
-            "127.0.0.1".to_owned(),
-            "::1".to_owned(),
-            "localhost".to_owned(),
-        ];
+        let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
         names.extend(host_name());
         names.extend(wishes.names.iter().cloned());
         names.sort();
@@ -231,16 +201,8 @@ impl Site {
         let (operator, operator_key) = self.operator(OPERATOR);
         let in_folder = |path: &str| self.folder.join(path);
         let own = [
-            (
-                Subject::Broker(names),
-                in_folder("broker/broker.pem"),
-                in_folder("broker/broker.key"),
-            ),
-            (
-                Subject::Matcher(MATCHER.into()),
-                in_folder("matcher/matcher.pem"),
-                in_folder("matcher/matcher.key"),
-            ),
+            (Subject::Broker(names), in_folder("broker/broker.pem"), in_folder("broker/broker.key")),
+            (Subject::Matcher(MATCHER.into()), in_folder("matcher/matcher.pem"), in_folder("matcher/matcher.key")),
             (Subject::Operator(OPERATOR.into()), operator, operator_key),
         ];
         for (subject, certificate, key) in own {
@@ -248,10 +210,7 @@ impl Site {
                 make(ca, &subject, &certificate, &key, now_ms)?;
             }
         }
-        let (seal, store) = (
-            in_folder("matcher/seal.key"),
-            in_folder("matcher/store.key"),
-        );
+        let (seal, store) = (in_folder("matcher/seal.key"), in_folder("matcher/store.key"));
         if !seal.exists() {
             identity::make_seal_key(&seal)?;
         }
@@ -262,50 +221,23 @@ impl Site {
     }
 
     fn make_config(&self, wishes: &Wishes) -> Result<(), SiteError> {
-        let models = wishes
-            .models
-            .canonicalize()
-            .map_err(|_| SiteError::Models(wishes.models.clone()))?;
+        let models = wishes.models.canonicalize().map_err(|_| SiteError::Models(wishes.models.clone()))?;
         let port = match wishes.port {
             Some(port) => port,
             None => broker::free_port(wishes.bind)?,
         };
         let text = config::SHIPPED
-            .replace(
-                "mqtts://127.0.0.1:8883",
-                &format!("mqtts://127.0.0.1:{port}"),
-            )
-            .replace(
-                "\"models/manifest.toml\"",
-                &toml::Value::from(models.display().to_string()).to_string(),
-            );
+            .replace("mqtts://127.0.0.1:8883", &format!("mqtts://127.0.0.1:{port}"))
+            .replace("\"models/manifest.toml\"", &toml::Value::from(models.display().to_string()).to_string());
         Ok(files::write_public(&self.config(), &text)?)
     }
 }
 
 /// The key first: without a certificate it is harmless, a certificate without its key would block the next start.
-fn make(
-    ca: &Ca,
-    subject: &Subject,
-    certificate: &Path,
-    key: &Path,
-    now_ms: u64,
-) -> Result<(), SiteError> {
-    let Issued {
-        certificate_pem,
-        key_pem,
-    } = ca.issue(
-        subject,
-        Validity {
-            issued_ms: now_ms,
-            days: OWN_DAYS,
-        },
-    )?;
+fn make(ca: &Ca, subject: &Subject, certificate: &Path, key: &Path, now_ms: u64) -> Result<(), SiteError> {
+    let Issued { certificate_pem, key_pem } = ca.issue(subject, Validity { issued_ms: now_ms, days: OWN_DAYS })?;
     if key.exists() && !certificate.exists() {
-        std::fs::remove_file(key).map_err(|cause| FileError::Write {
-            path: key.to_owned(),
-            cause,
-        })?;
+        std::fs::remove_file(key).map_err(|cause| FileError::Write { path: key.to_owned(), cause })?;
     }
     files::write_secret(key, &key_pem)?;
     files::write_public(certificate, &certificate_pem)?;

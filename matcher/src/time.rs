@@ -4,15 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now, Unix milliseconds.
 pub fn now_ms() -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one lawful reading of the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one lawful reading of the clock")]
     let now = SystemTime::now();
     // A machine whose clock stands before 1970 is treated as standing at 1970: every certificate is then refused.
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Lets `duration` pass. Only for pauses between tries and between sweeps.

@@ -39,24 +39,15 @@ pub fn transport(ca: &Path, certificate: &Path, key: &Path) -> Result<Transport,
     let pem = files::read_text(certificate)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|_| TlsError::Pem {
-            path: certificate.to_owned(),
-            needed: "certificate",
-        })?;
-    let key = PrivateKeyDer::from_pem_slice(files::read_secret(key)?.as_bytes()).map_err(|_| {
-        TlsError::Pem {
-            path: key.to_owned(),
-            needed: "private key",
-        }
-    })?;
+        .map_err(|_| TlsError::Pem { path: certificate.to_owned(), needed: "certificate" })?;
+    let key = PrivateKeyDer::from_pem_slice(files::read_secret(key)?.as_bytes())
+        .map_err(|_| TlsError::Pem { path: key.to_owned(), needed: "private key" })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(
-        Arc::new(config),
-    )))
+    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
 }
 
 /// Reads the site's CA certificate.
@@ -65,8 +56,6 @@ pub fn transport(ca: &Path, certificate: &Path, key: &Path) -> Result<Transport,
 /// Names the file that cannot be used.
 pub fn read_ca(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
     let pem = files::read_text(path)?;
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| TlsError::Pem {
-        path: path.to_owned(),
-        needed: "certificate",
-    })
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| TlsError::Pem { path: path.to_owned(), needed: "certificate" })
 }

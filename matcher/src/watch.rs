@@ -56,9 +56,7 @@ pub enum WatchError {
         cause: PkiError,
     },
     /// Not an operator's.
-    #[error(
-        "certificate {path} is of {found}: issue an operator's with didar-matcher ca operator NAME"
-    )]
+    #[error("certificate {path} is of {found}: issue an operator's with didar-matcher ca operator NAME")]
     NotOperator {
         /// Which file.
         path: PathBuf,
@@ -95,28 +93,17 @@ pub enum Sight {
 ///
 /// # Errors
 /// When the first connection fails, or another program takes the place.
-pub async fn watch(
-    post: &Post,
-    mut show: impl FnMut(Sight) -> ControlFlow<()>,
-) -> Result<(), WatchError> {
+pub async fn watch(post: &Post, mut show: impl FnMut(Sight) -> ControlFlow<()>) -> Result<(), WatchError> {
     let ca = tls::read_ca(&post.ca)?;
     let path = &post.certificate;
-    let certificate = Certificate::from_pem(&files::read_text(path)?).map_err(|cause| {
-        WatchError::Certificate {
-            path: path.clone(),
-            cause,
-        }
-    })?;
+    let certificate = Certificate::from_pem(&files::read_text(path)?)
+        .map_err(|cause| WatchError::Certificate { path: path.clone(), cause })?;
     let Holder::Operator(name) = certificate.holder() else {
-        return Err(WatchError::NotOperator {
-            path: path.clone(),
-            found: certificate.holder().clone(),
-        });
+        return Err(WatchError::NotOperator { path: path.clone(), found: certificate.holder().clone() });
     };
     let transport = tls::transport(&post.ca, &post.certificate, &post.key)?;
     let (client, mut connection) = mqtt::connect(&post.url, &format!("operator:{name}"), transport);
-    let filters = ["test", "production"]
-        .map(|env| Filter::new(format!("didar/1/{env}/operator/#"), QoS::AtLeastOnce));
+    let filters = ["test", "production"].map(|env| Filter::new(format!("didar/1/{env}/operator/#"), QoS::AtLeastOnce));
     let mut was_connected = false;
     loop {
         let seen = match connection.poll().await {
@@ -137,10 +124,7 @@ pub async fn watch(
                 ..
             })) => return Err(WatchError::TakenOver),
             Err(cause) if !was_connected => {
-                return Err(WatchError::Connect {
-                    url: post.url.clone(),
-                    cause: Box::new(cause),
-                });
+                return Err(WatchError::Connect { url: post.url.clone(), cause: Box::new(cause) });
             }
             Err(cause) => {
                 time::wait(PAUSE).await;
@@ -158,30 +142,18 @@ fn read(bytes: &[u8], ca: &CertificateDer<'_>, now_ms: u64) -> Result<Event, Str
     let signed = Signed::parse(Kind::Event, bytes).map_err(|error| error.to_string())?;
     let der = signed.certificate().ok_or("no certificate came along")?;
     let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
-    certificate
-        .check(ca, now_ms)
-        .map_err(|error| error.to_string())?;
+    certificate.check(ca, now_ms).map_err(|error| error.to_string())?;
     if !matches!(certificate.holder(), Holder::Matcher(_)) {
-        return Err(format!(
-            "signed by {}, not by a matcher",
-            certificate.holder()
-        ));
+        return Err(format!("signed by {}, not by a matcher", certificate.holder()));
     }
-    let payload = signed
-        .verify(certificate.key())
-        .map_err(|error| error.to_string())?;
+    let payload = signed.verify(certificate.key()).map_err(|error| error.to_string())?;
     Event::decode(payload).map_err(|error| error.to_string())
 }
 
 /// The event as one line: time, device, attempt, what happened, why.
 pub fn line(event: &Event) -> String {
     let mut parts = vec![time::text(event.at_ms), kind(event.kind).to_owned()];
-    parts.extend(
-        event
-            .device
-            .as_ref()
-            .map(|device| format!("device {device}")),
-    );
+    parts.extend(event.device.as_ref().map(|device| format!("device {device}")));
     parts.extend(event.attempt.map(|attempt| format!("attempt {attempt}")));
     parts.extend(event.verdict.map(|verdict| decided(verdict).to_owned()));
     parts.extend(event.outcome.map(|outcome| shown(outcome).to_owned()));
@@ -190,13 +162,7 @@ pub fn line(event: &Event) -> String {
     }
     if !event.note.is_empty() {
         // Parts of a note come from devices: no control characters reach the operator's terminal.
-        parts.push(
-            event
-                .note
-                .chars()
-                .map(|c| if c.is_control() { '?' } else { c })
-                .collect(),
-        );
+        parts.push(event.note.chars().map(|c| if c.is_control() { '?' } else { c }).collect());
     }
     parts.join("  ")
 }

@@ -45,18 +45,9 @@ fn serve(folder: &Path) -> Serving {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let url = line
-        .trim()
-        .strip_prefix("ready ")
-        .unwrap_or_else(|| panic!("no ready line: {line:?}"));
-    Serving {
-        url: url.to_owned().try_into().unwrap(),
-        process,
-        folder: folder.to_owned(),
-    }
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("no ready line: {line:?}"));
+    Serving { url: url.to_owned().try_into().unwrap(), process, folder: folder.to_owned() }
 }
 
 impl Drop for Serving {
@@ -74,56 +65,24 @@ impl Serving {
         let device = kiosk(&ca, id, now_ms(), 365);
         let path = self.folder.join(format!("{id}.pem"));
         std::fs::write(&path, &device.certificate_pem).unwrap();
-        self.run(&[
-            "device",
-            "add",
-            "--initiator",
-            "egov",
-            "--certificate",
-            path.to_str().unwrap(),
-        ]);
+        self.run(&["device", "add", "--initiator", "egov", "--certificate", path.to_str().unwrap()]);
         device
     }
 
     fn run(&self, arguments: &[&str]) -> String {
-        let output = program()
-            .args(arguments)
-            .arg("--dir")
-            .arg(&self.folder)
-            .output()
-            .unwrap();
+        let output = program().args(arguments).arg("--dir").arg(&self.folder).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     async fn try_connect(&self, device: &Kiosk) -> Result<Client, ConnectionError> {
-        let Kiosk {
-            certificate_pem,
-            key_pem,
-            id,
-            ..
-        } = device;
-        Client::new(
-            &self.url,
-            &self.folder,
-            certificate_pem,
-            key_pem,
-            id.as_str(),
-        )
-        .await
+        let Kiosk { certificate_pem, key_pem, id, .. } = device;
+        Client::new(&self.url, &self.folder, certificate_pem, key_pem, id.as_str()).await
     }
 
     async fn connect(&self, device: &Kiosk, client_id: &str) -> Client {
-        Client::new(
-            &self.url,
-            &self.folder,
-            &device.certificate_pem,
-            &device.key_pem,
-            client_id,
-        )
-        .await
-        .unwrap()
+        Client::new(&self.url, &self.folder, &device.certificate_pem, &device.key_pem, client_id).await.unwrap()
     }
 }
 
@@ -152,13 +111,9 @@ impl Client {
         let (certificate_path, key_path) = (files.path().join("a.pem"), files.path().join("a.key"));
         std::fs::write(&certificate_path, certificate).unwrap();
         didar_matcher::files::write_secret(&key_path, key).unwrap();
-        let transport =
-            tls::transport(&folder.join("ca/ca.pem"), &certificate_path, &key_path).unwrap();
+        let transport = tls::transport(&folder.join("ca/ca.pem"), &certificate_path, &key_path).unwrap();
         let mut options = MqttOptions::new(client_id, url.host.clone(), url.port);
-        options
-            .set_transport(transport)
-            .set_clean_start(true)
-            .set_max_packet_size(Some(1 << 20));
+        options.set_transport(transport).set_clean_start(true).set_max_packet_size(Some(1 << 20));
         let (client, mut connection) = AsyncClient::new(options, 64);
         let (told, events) = mpsc::unbounded_channel();
         let driver = tokio::spawn(async move {
@@ -175,11 +130,7 @@ impl Client {
                 }
             }
         });
-        let mut this = Self {
-            client,
-            events,
-            driver,
-        };
+        let mut this = Self { client, events, driver };
         match this.next().await {
             Ok(Packet::ConnAck(_)) => Ok(this),
             Ok(other) => panic!("{other:?} before the connection"),
@@ -188,26 +139,17 @@ impl Client {
     }
 
     async fn next(&mut self) -> Result<Packet, ConnectionError> {
-        timeout(PATIENCE, self.events.recv())
-            .await
-            .expect("an answer in time")
-            .expect("the connection lives")
+        timeout(PATIENCE, self.events.recv()).await.expect("an answer in time").expect("the connection lives")
     }
 
     async fn subscribe(&mut self, filter: &str) {
-        self.client
-            .subscribe(filter, QoS::AtLeastOnce)
-            .await
-            .unwrap();
+        self.client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
         while !matches!(self.next().await.unwrap(), Packet::SubAck(_)) {}
     }
 
     /// Publishes, and says what the broker thinks of it.
     async fn publish(&mut self, topic: &str, payload: &[u8]) -> PubAckReason {
-        self.client
-            .publish(topic, QoS::AtLeastOnce, false, payload.to_vec())
-            .await
-            .unwrap();
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload.to_vec()).await.unwrap();
         loop {
             match self.next().await {
                 Ok(Packet::PubAck(ack)) => return ack.reason,
@@ -233,10 +175,7 @@ impl Client {
 }
 
 fn started() -> AuditEntry {
-    AuditEntry::Started {
-        version: "1".into(),
-        boot: [1; 16],
-    }
+    AuditEntry::Started { version: "1".into(), boot: [1; 16] }
 }
 
 /// Every topic of this device that exists, and some that do not.
@@ -267,45 +206,27 @@ async fn a_device_may_use_its_own_topics_and_nothing_else() {
     let mut topics = topics_of("kiosk-2");
     topics.extend(topics_of("kiosk-1"));
     topics.extend(
-        [
-            "didar/1/test/matcher/keys",
-            "didar/1/test/operator/events",
-            "didar/1/test/operator/alarms",
-            "a",
-            "$SYS/x",
-        ]
-        .map(Into::into),
+        ["didar/1/test/matcher/keys", "didar/1/test/operator/events", "didar/1/test/operator/alarms", "a", "$SYS/x"]
+            .map(Into::into),
     );
     topics.extend(topics_of("matcher:matcher-1"));
     topics.push("didar/1/production/device/kiosk-1/up/audit".into());
     for topic in topics {
         let mut client = serving.connect(&one, "kiosk-1").await;
-        let allowed = own
-            .iter()
-            .any(|lane| topic == format!("didar/1/test/device/kiosk-1/{lane}"));
+        let allowed = own.iter().any(|lane| topic == format!("didar/1/test/device/kiosk-1/{lane}"));
         let answer = client.publish(&topic, b"x").await;
-        assert_eq!(
-            answer == PubAckReason::NotAuthorized,
-            !allowed,
-            "{topic}: {answer:?}"
-        );
+        assert_eq!(answer == PubAckReason::NotAuthorized, !allowed, "{topic}: {answer:?}");
     }
 
     // Hearing: it may ask for everything; nothing comes but its own and the matchers' keys. It cannot join the
     // matchers' share and swallow what others say either.
     let mut spy = serving.connect(&one, "kiosk-1").await;
-    for filter in [
-        "#",
-        "didar/#",
-        "+/+/+/+/kiosk-2/#",
-        "didar/1/test/operator/#",
-        "didar/1/test/device/kiosk-2/down/#",
-    ] {
+    for filter in ["#", "didar/#", "+/+/+/+/kiosk-2/#", "didar/1/test/operator/#", "didar/1/test/device/kiosk-2/down/#"]
+    {
         spy.subscribe(filter).await;
     }
     for lane in own {
-        spy.subscribe(&format!("$share/matchers/didar/1/test/device/+/{lane}"))
-            .await;
+        spy.subscribe(&format!("$share/matchers/didar/1/test/device/+/{lane}")).await;
     }
     let mut other = serving.connect(&two, "kiosk-2").await;
     other.subscribe("didar/1/test/device/kiosk-2/down/#").await;
@@ -313,33 +234,13 @@ async fn a_device_may_use_its_own_topics_and_nothing_else() {
     for number in 1..=6 {
         let record = two.record(number, previous, started());
         previous = hash_of(&record);
-        other
-            .client
-            .publish(
-                "didar/1/test/device/kiosk-2/up/audit",
-                QoS::AtLeastOnce,
-                false,
-                record,
-            )
-            .await
-            .unwrap();
+        other.client.publish("didar/1/test/device/kiosk-2/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
         other.heard("/down/receipt").await;
     }
     let record = one.record(1, [0; 32], started());
-    spy.client
-        .publish(
-            "didar/1/test/device/kiosk-1/up/audit",
-            QoS::AtLeastOnce,
-            false,
-            record,
-        )
-        .await
-        .unwrap();
+    spy.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
     let (_, before) = spy.heard("kiosk-1/down/receipt").await;
-    let foreign: Vec<_> = before
-        .iter()
-        .filter(|topic| *topic != "didar/1/test/matcher/keys")
-        .collect();
+    let foreign: Vec<_> = before.iter().filter(|topic| *topic != "didar/1/test/matcher/keys").collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -356,26 +257,12 @@ async fn a_device_cannot_take_anothers_client_id() {
     for taken in ["kiosk-2", "matcher:matcher-1"] {
         let _thief = serving.connect(&one, taken).await;
         let record = two.record(1, [0; 32], started());
-        let properties = PublishProperties {
-            correlation_data: Some(vec![4, 2].into()),
-            ..PublishProperties::default()
-        };
+        let properties =
+            PublishProperties { correlation_data: Some(vec![4, 2].into()), ..PublishProperties::default() };
         let topic = "didar/1/test/device/kiosk-2/up/audit";
-        victim
-            .client
-            .publish_with_properties(topic, QoS::AtLeastOnce, false, record, properties)
-            .await
-            .unwrap();
+        victim.client.publish_with_properties(topic, QoS::AtLeastOnce, false, record, properties).await.unwrap();
         let (receipt, _) = victim.heard("/down/receipt").await;
-        assert_eq!(
-            receipt
-                .properties
-                .unwrap()
-                .correlation_data
-                .unwrap()
-                .to_vec(),
-            [4, 2]
-        );
+        assert_eq!(receipt.properties.unwrap().correlation_data.unwrap().to_vec(), [4, 2]);
     }
 }
 
@@ -388,25 +275,11 @@ async fn expired_foreign_and_missing_certificates_are_refused() {
     let year_ms = 366 * 86_400_000;
     for (why, device) in [
         ("expired", kiosk(&ours, "kiosk-1", now_ms() - year_ms, 365)),
-        (
-            "not yet valid",
-            kiosk(&ours, "kiosk-1", now_ms() + year_ms, 365),
-        ),
+        ("not yet valid", kiosk(&ours, "kiosk-1", now_ms() + year_ms, 365)),
         ("foreign", kiosk(&foreign, "kiosk-1", now_ms(), 365)),
     ] {
-        let Kiosk {
-            certificate_pem,
-            key_pem,
-            ..
-        } = &device;
-        let refused = Client::new(
-            &serving.url,
-            &serving.folder,
-            certificate_pem,
-            key_pem,
-            "kiosk-1",
-        )
-        .await;
+        let Kiosk { certificate_pem, key_pem, .. } = &device;
+        let refused = Client::new(&serving.url, &serving.folder, certificate_pem, key_pem, "kiosk-1").await;
         assert!(refused.is_err(), "{why}");
     }
     let good = serving.device("kiosk-1");
@@ -436,12 +309,8 @@ async fn a_revoked_device_is_thrown_off_and_the_others_come_back() {
         number += 1;
         let record = two.record(number, previous, started());
         previous = hash_of(&record);
-        honest
-            .publish("didar/1/test/device/kiosk-2/up/audit", &record)
-            .await;
-        answered = timeout(Duration::from_secs(1), honest.heard("/down/receipt"))
-            .await
-            .is_ok();
+        honest.publish("didar/1/test/device/kiosk-2/up/audit", &record).await;
+        answered = timeout(Duration::from_secs(1), honest.heard("/down/receipt")).await.is_ok();
     }
 }
 
@@ -467,52 +336,24 @@ async fn an_operator_sees_alarms_and_the_service_goes_on_after_garbage() {
     while !first.is_finished() {
         for lane in ["challenge-request", "attempt", "state"] {
             assert_eq!(
-                client
-                    .publish(
-                        &format!("didar/1/test/device/kiosk-1/up/{lane}"),
-                        b"garbage"
-                    )
-                    .await,
+                client.publish(&format!("didar/1/test/device/kiosk-1/up/{lane}"), b"garbage").await,
                 PubAckReason::Success
             );
         }
         number += 1;
         let record = device.record(number, previous, started());
         previous = hash_of(&record);
-        client
-            .client
-            .publish(
-                "didar/1/test/device/kiosk-1/up/audit",
-                QoS::AtLeastOnce,
-                false,
-                record,
-            )
-            .await
-            .unwrap();
+        client.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
         client.heard("/down/receipt").await;
     }
     let (line, mut seen) = first.join().unwrap().unwrap();
     let mut events = vec![line];
     while !events.iter().any(|event| event.contains("\"alarm\"")) {
-        assert_eq!(
-            client
-                .publish("didar/1/test/device/kiosk-1/up/state", b"garbage")
-                .await,
-            PubAckReason::Success
-        );
+        assert_eq!(client.publish("didar/1/test/device/kiosk-1/up/state", b"garbage").await, PubAckReason::Success);
         number += 1;
         let record = device.record(number, previous, started());
         previous = hash_of(&record);
-        client
-            .client
-            .publish(
-                "didar/1/test/device/kiosk-1/up/audit",
-                QoS::AtLeastOnce,
-                false,
-                record,
-            )
-            .await
-            .unwrap();
+        client.client.publish("didar/1/test/device/kiosk-1/up/audit", QoS::AtLeastOnce, false, record).await.unwrap();
         client.heard("/down/receipt").await;
         events.push(seen.next().unwrap().unwrap());
     }
@@ -532,21 +373,12 @@ fn the_broker_ends_with_the_matcher_even_when_it_is_killed() {
         // The second start finds everything as the first one left it.
         assert_eq!(*kept.get_or_insert(port), port);
         let pid = serving.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let status = serving.process.wait().unwrap();
         assert_eq!(status.success(), signal == "-TERM");
         let free = || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
         let waited = (0..600).find(|_| free() || !pause());
-        assert!(
-            waited.is_some(),
-            "{signal}: the broker still listens on {port}"
-        );
+        assert!(waited.is_some(), "{signal}: the broker still listens on {port}");
     }
 }
 
@@ -560,11 +392,7 @@ fn pause() -> bool {
 fn what_is_missing_is_said_with_its_cure() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |arguments: &[&str]| {
-        let output = program()
-            .args(arguments)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
+        let output = program().args(arguments).current_dir(folder.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };

@@ -27,42 +27,23 @@ fn site() -> tempfile::TempDir {
         names: Vec::new(),
         models: models().join("manifest.toml"),
     };
-    Site::new(folder.path())
-        .prepare(&wishes, didar_matcher::time::now_ms())
-        .unwrap();
+    Site::new(folder.path()).prepare(&wishes, didar_matcher::time::now_ms()).unwrap();
     folder
 }
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_didar-matcher"))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_didar-matcher")).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 fn enrol(site: &Path, picture: &Path) -> (i32, String, String) {
-    run(&[
-        "enrol",
-        "--dir",
-        site.to_str().unwrap(),
-        "--iin",
-        IIN,
-        "--picture",
-        picture.to_str().unwrap(),
-    ])
+    run(&["enrol", "--dir", site.to_str().unwrap(), "--iin", IIN, "--picture", picture.to_str().unwrap()])
 }
 
 fn grey(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    image::GrayImage::new(width, height)
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .unwrap();
+    image::GrayImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
 
@@ -70,24 +51,14 @@ fn grey(width: u32, height: u32) -> Vec<u8> {
 fn a_portrait_becomes_a_reference_and_its_destruction_has_a_receipt() {
     let site = site();
     let (code, out, error) = enrol(site.path(), &models().join("build/faces/grace_hopper.png"));
-    assert_eq!(
-        (code, out.contains("enrolled: version 1")),
-        (0, true),
-        "{out}{error}"
-    );
+    assert_eq!((code, out.contains("enrolled: version 1")), (0, true), "{out}{error}");
     let dir = site.path().to_str().unwrap();
     let (_, out, error) = run(&["consent", "withdraw", "--iin", IIN, "--dir", dir]);
-    assert_eq!(
-        out, "destroyed 1 reference(s); receipt: ledger line 2\n",
-        "{error}"
-    );
+    assert_eq!(out, "destroyed 1 reference(s); receipt: ledger line 2\n", "{error}");
     let (_, out, _) = run(&["ledger", "verify", "--dir", dir]);
     assert!(out.starts_with("2 lines hold"));
     let (_, out, _) = run(&["ledger", "export", "--dir", dir]);
-    assert!(
-        out.lines()
-            .all(|line| !line.contains(IIN) && line.starts_with('{'))
-    );
+    assert!(out.lines().all(|line| !line.contains(IIN) && line.starts_with('{')));
 }
 
 #[test]
@@ -103,27 +74,16 @@ fn every_other_picture_is_refused_with_its_reason() {
         ("empty.png", grey(640, 480), "no face found"),
         ("text.png", b"hello".to_vec(), "not a picture"),
         ("nothing.png", Vec::new(), "not a picture"),
-        (
-            "half.png",
-            portrait[..portrait.len() / 2].to_vec(),
-            "picture is damaged",
-        ),
+        ("half.png", portrait[..portrait.len() / 2].to_vec(), "picture is damaged"),
     ] {
         let path = folder.join(name);
         std::fs::write(&path, bytes).unwrap();
         let (code, _, error) = enrol(site.path(), &path);
         assert_eq!(code, 3, "{name}: {error}");
-        assert!(
-            error.contains(reason) && error.contains(name),
-            "{name}: {error}"
-        );
+        assert!(error.contains(reason) && error.contains(name), "{name}: {error}");
     }
     let (code, _, error) = enrol(site.path(), &folder.join("absent.png"));
-    assert_eq!(
-        (code, error.contains("cannot read picture")),
-        (3, true),
-        "{error}"
-    );
+    assert_eq!((code, error.contains("cannot read picture")), (3, true), "{error}");
 }
 
 #[test]
@@ -148,40 +108,21 @@ fn a_recording_is_judged_again_with_every_figure() {
             frames: Vec::new(),
         },
         code,
-        passive: PassiveSummary {
-            frames: 9,
-            mean_llr_milli: 100,
-            worst_llr_milli: 0,
-            context_missing: 0,
-        },
-        motion: Motion {
-            frames: 20,
-            still_pairs: 0,
-            path_px10: 40,
-            blink: false,
-        },
+        passive: PassiveSummary { frames: 9, mean_llr_milli: 100, worst_llr_milli: 0, context_missing: 0 },
+        motion: Motion { frames: 20, still_pairs: 0, path_px10: 40, blink: false },
         continuity_milli: 900,
     };
     let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in [
-        ("a.json", recording.to_json().into_bytes()),
-        ("a.cbor", recording.to_cbor()),
-    ] {
+    for (name, bytes) in [("a.json", recording.to_json().into_bytes()), ("a.cbor", recording.to_cbor())] {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let path = path.to_str().unwrap();
         let (code, out, error) = run(&["judge", path]);
         assert_eq!(code, 2, "{error}");
-        assert!(
-            out.starts_with("answer ") && out.contains("inconclusive"),
-            "{out}"
-        );
+        assert!(out.starts_with("answer ") && out.contains("inconclusive"), "{out}");
         let (code, out, _) = run(&["judge", path, "--json"]);
         let told: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!((code, told["answer"].as_str()), (2, Some("inconclusive")));
-        assert!(
-            told["figures_milli"].as_object().unwrap().len() > 3,
-            "{told}"
-        );
+        assert!(told["figures_milli"].as_object().unwrap().len() > 3, "{told}");
     }
 }

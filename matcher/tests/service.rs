@@ -6,8 +6,7 @@ mod site;
 use didar_matcher::pki::Certificate;
 use didar_protocol::light_code::CodeShape;
 use didar_protocol::message::{
-    AuditEntry, Challenge, ChallengeRequest, Ending, Kind, Outcome, Picture, Stage, Verdict,
-    VerdictOutcome,
+    AuditEntry, Challenge, ChallengeRequest, Ending, Kind, Outcome, Picture, Stage, Verdict, VerdictOutcome,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
@@ -36,33 +35,14 @@ fn the_right_person_is_granted_and_becomes_the_reference() {
     assert_eq!((first.stage, first.picture), (Stage::Primary, true));
     let verdict = site.verdict(&kiosk, &kiosk.proof(&first, 50), NOW + 2000);
     assert_eq!(outcome(&verdict), GRANT);
-    assert_eq!(
-        (verdict.attempt, verdict.reply_to),
-        (Some(first.attempt), first.nonce)
-    );
+    assert_eq!((verdict.attempt, verdict.reply_to), (Some(first.attempt), first.nonce));
     assert_eq!(verdict.threshold_class, 4);
     let second = site.challenge(&mut kiosk, PERSON, NOW + 5000);
     assert_eq!((second.stage, second.picture), (Stage::Subsequent, false));
     // 50 + 60 degrees: alike to the live reference (cosine .5), not to the document (cosine 0).
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&second, 110), NOW + 6000)),
-        GRANT
-    );
-    let told: Vec<String> = site
-        .ledger()
-        .iter()
-        .map(|line| line["what"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "challenged",
-            "decided",
-            "referenced",
-            "challenged",
-            "decided"
-        ]
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&second, 110), NOW + 6000)), GRANT);
+    let told: Vec<String> = site.ledger().iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, ["challenged", "decided", "referenced", "challenged", "decided"]);
 }
 
 #[test]
@@ -72,18 +52,10 @@ fn another_person_is_denied_and_learns_no_score() {
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 100), NOW + 2000);
     assert_eq!(outcome(&verdict), DENY);
     assert_eq!((verdict.threshold_class, verdict.attempts_left), (4, 4));
-    let score = site.ledger().pop().unwrap()["figures"]["similarity"]
-        .as_i64()
-        .unwrap();
-    assert!(
-        (165..180).contains(&score),
-        "cosine of 80 degrees x 1000: {score}"
-    );
+    let score = site.ledger().pop().unwrap()["figures"]["similarity"].as_i64().unwrap();
+    assert!((165..180).contains(&score), "cosine of 80 degrees x 1000: {score}");
     // A denied face never becomes a reference.
-    assert_eq!(
-        site.challenge(&mut kiosk, PERSON, NOW + 3000).stage,
-        Stage::Primary
-    );
+    assert_eq!(site.challenge(&mut kiosk, PERSON, NOW + 3000).stage, Stage::Primary);
 }
 
 #[test]
@@ -92,17 +64,9 @@ fn a_code_that_the_centre_did_not_derive_is_a_spoof() {
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let mut another = challenge.clone();
     another.nonce[0] ^= 1;
-    let code = didar_protocol::light_code::light_code(
-        &another.nonce,
-        &another.attempt,
-        &kiosk.id,
-        CodeShape::AT_30,
-    );
+    let code = didar_protocol::light_code::light_code(&another.nonce, &another.attempt, &kiosk.id, CodeShape::AT_30);
     let verdict = site.verdict(&kiosk, &kiosk.proof_with(&challenge, 20, code), NOW + 2000);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Spoof, Reason::LightCodeWrong)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Spoof, Reason::LightCodeWrong));
 }
 
 #[test]
@@ -114,10 +78,7 @@ fn a_template_that_does_not_fit_its_picture_is_a_swap() {
         *sent = Some(Picture::from_jpeg(picture(20)));
     }
     let verdict = site.verdict(&kiosk, &attempt, NOW + 2000);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Spoof, Reason::FaceChanged)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Spoof, Reason::FaceChanged));
 }
 
 #[test]
@@ -125,20 +86,14 @@ fn a_primary_attempt_without_a_usable_picture_is_not_granted() {
     let (mut site, mut kiosk) = ready();
     for (sent, expected) in [
         (None, (VerdictOutcome::Refuse, Reason::RequestMalformed)),
-        (
-            Some(255),
-            (VerdictOutcome::Inconclusive, Reason::PoorQuality),
-        ),
+        (Some(255), (VerdictOutcome::Inconclusive, Reason::PoorQuality)),
     ] {
         let challenge = site.challenge(&mut kiosk, PERSON, NOW);
         let mut attempt = kiosk.proof(&challenge, 20);
         if let Ending::Proved { picture: place, .. } = &mut attempt.ending {
             *place = sent.map(|degrees| Picture::from_jpeg(picture(degrees)));
         }
-        assert_eq!(
-            outcome(&site.verdict(&kiosk, &attempt, NOW + 2000)),
-            expected
-        );
+        assert_eq!(outcome(&site.verdict(&kiosk, &attempt, NOW + 2000)), expected);
     }
 }
 
@@ -147,23 +102,12 @@ fn what_the_device_ended_itself_is_never_a_match() {
     let (mut site, mut kiosk) = ready();
     for (ended, reason, expected) in [
         (Outcome::Spoof, Reason::NoRelief, VerdictOutcome::Spoof),
-        (
-            Outcome::TimeOut,
-            Reason::NoAnswerInTime,
-            VerdictOutcome::Inconclusive,
-        ),
-        (
-            Outcome::Cancelled,
-            Reason::CancelledByApplication,
-            VerdictOutcome::Inconclusive,
-        ),
+        (Outcome::TimeOut, Reason::NoAnswerInTime, VerdictOutcome::Inconclusive),
+        (Outcome::Cancelled, Reason::CancelledByApplication, VerdictOutcome::Inconclusive),
     ] {
         let challenge = site.challenge(&mut kiosk, PERSON, NOW);
         let mut attempt = kiosk.proof(&challenge, 20);
-        attempt.ending = Ending::Stopped {
-            outcome: ended,
-            reason,
-        };
+        attempt.ending = Ending::Stopped { outcome: ended, reason };
         assert_eq!(site.verdict(&kiosk, &attempt, NOW + 2000).outcome, expected);
     }
 }
@@ -174,10 +118,7 @@ fn a_proof_without_a_transcript_or_by_other_models_is_refused() {
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let mut attempt = kiosk.proof(&challenge, 20);
     attempt.models[0].sha256 = [8; 32];
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &attempt, NOW)),
-        (VerdictOutcome::Refuse, Reason::ModelFault)
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &attempt, NOW)), (VerdictOutcome::Refuse, Reason::ModelFault));
 }
 
 #[test]
@@ -212,17 +153,11 @@ fn kiosk_request_of(kiosk: &mut Kiosk) -> ChallengeRequest {
 fn another_body_for_a_spent_challenge_is_refused_and_alarmed() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 120), NOW + 1000)),
-        DENY
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 120), NOW + 1000)), DENY);
     let bytes = kiosk.send(&site.seal_key, &kiosk.proof(&challenge, 20));
     let out = site.handle(&kiosk, Lane::Attempt, &bytes, NOW + 2000);
     let verdict: Verdict = read(&out, Lane::Verdict).unwrap();
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Refuse, Reason::ChallengeSpent)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::ChallengeSpent));
     assert_eq!(alarms(&out), ["another attempt on a spent challenge"]);
 }
 
@@ -234,10 +169,7 @@ fn a_spent_or_ended_request_gets_no_second_challenge() {
     let challenge: Challenge = read(&out, Lane::Challenge).unwrap();
     site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
     let out = site.handle(&kiosk, Lane::ChallengeRequest, &request, NOW + 2000);
-    assert_eq!(
-        read::<Verdict>(&out, Lane::Verdict).unwrap().reason,
-        Reason::ChallengeSpent
-    );
+    assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::ChallengeSpent);
 }
 
 #[test]
@@ -247,10 +179,7 @@ fn an_attempt_that_does_not_answer_its_challenge_spends_it() {
     let mut wrong = challenge.clone();
     wrong.nonce = [9; 32];
     let verdict = site.verdict(&kiosk, &kiosk.proof(&wrong, 20), NOW + 1000);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Refuse, Reason::RequestMalformed)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::RequestMalformed));
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000);
     assert_eq!(verdict.reason, Reason::ChallengeSpent);
 }
@@ -260,21 +189,12 @@ fn a_foreign_device_neither_spends_nor_touches_a_challenge() {
     let (mut site, mut kiosk) = ready();
     let thief = site.kiosk("kiosk-2");
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    let stolen = Challenge {
-        device: thief.id.clone(),
-        ..challenge.clone()
-    };
+    let stolen = Challenge { device: thief.id.clone(), ..challenge.clone() };
     let bytes = thief.send(&site.seal_key, &thief.proof(&stolen, 20));
     let out = site.handle(&thief, Lane::Attempt, &bytes, NOW + 1000);
-    assert_eq!(
-        read::<Verdict>(&out, Lane::Verdict).unwrap().reason,
-        Reason::DeviceRefused
-    );
+    assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::DeviceRefused);
     assert_eq!(alarms(&out), ["attempt on another device's challenge"]);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000)),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000)), GRANT);
 }
 
 #[test]
@@ -292,10 +212,7 @@ fn topic_envelope_and_signature_must_name_one_device() {
     let out = site.handle(&other, Lane::ChallengeRequest, &bytes, NOW + 20_000);
     assert_eq!(alarms(&out), ["request names another device"]);
     // Another's signature in an envelope of this name.
-    let forged = Kiosk {
-        id: kiosk.id.clone(),
-        ..other
-    };
+    let forged = Kiosk { id: kiosk.id.clone(), ..other };
     let bytes = forged.ask(&site.seal_key, kiosk_request_of(&mut kiosk));
     let out = site.handle(&kiosk, Lane::ChallengeRequest, &bytes, NOW + 40_000);
     assert_eq!((alarms(&out).len(), out.len()), (1, 1));
@@ -317,24 +234,15 @@ fn an_expired_or_revoked_device_is_refused() {
     let (mut site, mut kiosk) = ready();
     let late = NOW + 366 * DAY_S * 1000;
     let request = kiosk_request(&mut kiosk, PERSON, late);
-    assert_eq!(
-        site.refused(&mut kiosk, request, late),
-        Reason::DeviceRefused
-    );
+    assert_eq!(site.refused(&mut kiosk, request, late), Reason::DeviceRefused);
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let work = site.service.store().begin().unwrap();
     assert!(work.revoke_device(&kiosk.id, NOW).unwrap());
     work.commit().unwrap();
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Refuse, Reason::DeviceRefused)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::DeviceRefused));
     let request = kiosk_request_of(&mut kiosk);
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW),
-        Reason::DeviceRefused
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::DeviceRefused);
     // The old certificate does not come back, a new one does; what the old one signs stays refused.
     let certificate = Certificate::from_pem(&kiosk.certificate_pem).unwrap();
     let work = site.service.store().begin().unwrap();
@@ -344,10 +252,7 @@ fn an_expired_or_revoked_device_is_refused() {
     renewed.requests = 10;
     site.challenge(&mut renewed, PERSON, NOW);
     let request = kiosk_request_of(&mut kiosk);
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW),
-        Reason::DeviceRefused
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::DeviceRefused);
 }
 
 #[test]
@@ -355,25 +260,11 @@ fn an_expired_challenge_is_refused_and_counted_as_abandoned() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 20), challenge.expires_ms);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Refuse, Reason::ChallengeExpired)
-    );
-    let told: Vec<_> = site
-        .ledger()
-        .iter()
-        .map(|line| line["what"].as_str().unwrap().to_owned())
-        .collect();
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::ChallengeExpired));
+    let told: Vec<_> = site.ledger().iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect();
     assert_eq!(told, ["challenged", "abandoned", "refused"]);
     let challenge = site.challenge(&mut kiosk, PERSON, NOW + 61_000);
-    assert_eq!(
-        outcome(&site.verdict(
-            &kiosk,
-            &kiosk.proof(&challenge, 20),
-            challenge.expires_ms - 1
-        )),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), challenge.expires_ms - 1)), GRANT);
 }
 
 #[test]
@@ -385,17 +276,11 @@ fn abandoned_challenges_are_swept_into_the_ledger_and_count_against_the_device()
         site.challenge(&mut kiosk, PERSON, NOW);
     }
     assert!(site.service.sweep(NOW + 59_999).is_empty());
-    assert_eq!(
-        told(&site.service.sweep(NOW + 60_000)),
-        vec!["refused: challenge abandoned"; 2]
-    );
+    assert_eq!(told(&site.service.sweep(NOW + 60_000)), vec!["refused: challenge abandoned"; 2]);
     assert!(site.service.sweep(NOW + 61_000).is_empty());
     assert_eq!(site.last_line(), "abandoned challenge-expired");
     let request = kiosk_request(&mut kiosk, PERSON, NOW + 61_000);
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW + 61_000),
-        Reason::TooManyFailures
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW + 61_000), Reason::TooManyFailures);
 }
 
 #[test]
@@ -406,26 +291,11 @@ fn no_attempt_without_a_consent_that_covers_it() {
         change(&mut request);
         site.refused(&mut kiosk, request, NOW)
     };
-    assert_eq!(
-        refused(&|r| r.consent.expires_at_s = NOW / 1000 - 1),
-        Reason::ConsentExpired
-    );
-    assert_eq!(
-        refused(&|r| r.consent.purpose = "loan".into()),
-        Reason::ConsentPurpose
-    );
-    assert_eq!(
-        refused(&|r| r.consent.given_at_s = NOW / 1000 + DAY_S),
-        Reason::ConsentMissing
-    );
-    assert_eq!(
-        refused(&|r| r.initiator = "bank".parse().unwrap()),
-        Reason::InitiatorNotServed
-    );
-    assert_eq!(
-        refused(&|r| r.subject = OTHER.parse().unwrap()),
-        Reason::SubjectUnknown
-    );
+    assert_eq!(refused(&|r| r.consent.expires_at_s = NOW / 1000 - 1), Reason::ConsentExpired);
+    assert_eq!(refused(&|r| r.consent.purpose = "loan".into()), Reason::ConsentPurpose);
+    assert_eq!(refused(&|r| r.consent.given_at_s = NOW / 1000 + DAY_S), Reason::ConsentMissing);
+    assert_eq!(refused(&|r| r.initiator = "bank".parse().unwrap()), Reason::InitiatorNotServed);
+    assert_eq!(refused(&|r| r.subject = OTHER.parse().unwrap()), Reason::SubjectUnknown);
     assert_eq!(site.ledger().len(), 5);
     assert_eq!(site.last_line(), "refused subject-unknown");
 }
@@ -434,10 +304,7 @@ fn no_attempt_without_a_consent_that_covers_it() {
 fn a_withdrawal_destroys_the_reference_and_ends_open_challenges() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)), GRANT);
     let challenge = site.challenge(&mut kiosk, PERSON, NOW + 600);
     let person = site.ledger()[0]["person"].clone();
     let iin = PERSON.parse().unwrap();
@@ -447,16 +314,10 @@ fn a_withdrawal_destroys_the_reference_and_ends_open_challenges() {
     assert_eq!(gone.references, 2);
     assert_eq!(person, hex::encode(gone.person));
     let verdict = site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000);
-    assert_eq!(
-        outcome(&verdict),
-        (VerdictOutcome::Refuse, Reason::ConsentWithdrawn)
-    );
+    assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::ConsentWithdrawn));
     let mut request = kiosk_request(&mut kiosk, PERSON, NOW + 3000);
     request.consent.given_at_s = NOW / 1000 + 2;
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW + 3000),
-        Reason::SubjectUnknown
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW + 3000), Reason::SubjectUnknown);
     // Enrolled anew, the person has another name in the ledger: the old entries lead nowhere.
     site.enrol(PERSON, 20);
     let mut request = kiosk_request(&mut kiosk, PERSON, NOW + 4000);
@@ -470,34 +331,19 @@ fn a_withdrawal_destroys_the_reference_and_ends_open_challenges() {
 fn after_destruction_no_byte_of_the_reference_is_left_in_the_files() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)), GRANT);
     let sealed: Vec<Vec<u8>> = {
         let outside = rusqlite::Connection::open(&site.config.store.database).unwrap();
-        let mut rows = outside
-            .prepare("SELECT row_key, body FROM portraits")
-            .unwrap();
-        let pairs = rows
-            .query_map([], |row| Ok([row.get(0)?, row.get(1)?]))
-            .unwrap();
-        pairs
-            .flat_map(|pair: rusqlite::Result<[Vec<u8>; 2]>| pair.unwrap())
-            .collect()
+        let mut rows = outside.prepare("SELECT row_key, body FROM portraits").unwrap();
+        let pairs = rows.query_map([], |row| Ok([row.get(0)?, row.get(1)?])).unwrap();
+        pairs.flat_map(|pair: rusqlite::Result<[Vec<u8>; 2]>| pair.unwrap()).collect()
     };
     assert_eq!(sealed.len(), 4);
     let found = |site: &Site| {
         let folder = site.config.store.database.parent().unwrap();
-        let files: Vec<Vec<u8>> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
-            .collect();
-        let holds = |needle: &Vec<u8>| {
-            files
-                .iter()
-                .any(|file| file.windows(needle.len()).any(|part| part == needle))
-        };
+        let files: Vec<Vec<u8>> =
+            std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        let holds = |needle: &Vec<u8>| files.iter().any(|file| file.windows(needle.len()).any(|part| part == needle));
         sealed.iter().filter(|needle| holds(needle)).count()
     };
     assert_eq!(found(&site), 4);
@@ -516,26 +362,11 @@ fn a_reference_ends_with_its_consent() {
     let bytes = kiosk.ask(&site.seal_key, request);
     let out = site.handle(&kiosk, Lane::ChallengeRequest, &bytes, NOW);
     let challenge: Challenge = read(&out, Lane::Challenge).unwrap();
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)),
-        GRANT
-    );
-    assert_eq!(
-        site.challenge(&mut kiosk, PERSON, NOW + 99_000).stage,
-        Stage::Subsequent
-    );
-    assert_eq!(
-        site.challenge(&mut kiosk, PERSON, NOW + 101_000).stage,
-        Stage::Primary
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 500)), GRANT);
+    assert_eq!(site.challenge(&mut kiosk, PERSON, NOW + 99_000).stage, Stage::Subsequent);
+    assert_eq!(site.challenge(&mut kiosk, PERSON, NOW + 101_000).stage, Stage::Primary);
     site.service.sweep(NOW + 102_000);
-    assert_eq!(
-        site.ledger()
-            .iter()
-            .filter(|line| line["what"] == "destroyed")
-            .count(),
-        1
-    );
+    assert_eq!(site.ledger().iter().filter(|line| line["what"] == "destroyed").count(), 1);
 }
 
 #[test]
@@ -547,22 +378,13 @@ fn failures_are_limited_per_person_and_a_match_forgives_them() {
         assert_eq!(u64::from(verdict.attempts_left), TRIES_MAX - attempt);
     }
     let challenge = site.challenge(&mut kiosk, PERSON, NOW + 2000);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 3000)),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 3000)), GRANT);
     for _ in 0..TRIES_MAX {
         let challenge = site.challenge(&mut kiosk, PERSON, NOW + 4000);
-        assert_eq!(
-            outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 120), NOW + 5000)),
-            DENY
-        );
+        assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 120), NOW + 5000)), DENY);
     }
     let request = kiosk_request(&mut kiosk, PERSON, NOW + 6000);
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW + 6000),
-        Reason::TooManyFailures
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW + 6000), Reason::TooManyFailures);
     // Another person is not held up, and the pause ends.
     site.enrol(OTHER, 20);
     site.challenge(&mut kiosk, OTHER, NOW + 6000);
@@ -576,10 +398,7 @@ fn a_device_cannot_hoard_open_challenges() {
         site.challenge(&mut kiosk, PERSON, NOW);
     }
     let request = kiosk_request_of(&mut kiosk);
-    assert_eq!(
-        site.refused(&mut kiosk, request, NOW),
-        Reason::TooManyFailures
-    );
+    assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::TooManyFailures);
 }
 
 #[test]
@@ -588,14 +407,7 @@ fn audit_records_are_kept_once_and_gaps_are_named() {
     let mut chain = Vec::new();
     let mut previous = [0; 32];
     for number in 1..=4 {
-        chain.push(kiosk.record(
-            number,
-            previous,
-            AuditEntry::Started {
-                version: "1".into(),
-                boot: [1; 16],
-            },
-        ));
+        chain.push(kiosk.record(number, previous, AuditEntry::Started { version: "1".into(), boot: [1; 16] }));
         previous = hash_of(&chain[chain.len() - 1]);
     }
     let send = |site: &mut Site, index: usize| site.handle(&kiosk, Lane::Audit, &chain[index], NOW);
@@ -606,22 +418,13 @@ fn audit_records_are_kept_once_and_gaps_are_named() {
     assert_eq!(alarms(&gap), ["audit records 2 to 3 are missing"]);
     assert_eq!(receipt(&send(&mut site, 2)), (1, vec![2]));
     assert_eq!(receipt(&send(&mut site, 1)), (4, vec![]));
-    assert_eq!(
-        site.ledger()
-            .iter()
-            .filter(|line| line["what"] == "audited")
-            .count(),
-        4
-    );
+    assert_eq!(site.ledger().iter().filter(|line| line["what"] == "audited").count(), 4);
 }
 
 #[test]
 fn a_fork_of_the_chain_raises_an_alarm() {
     let (mut site, kiosk) = ready();
-    let started = |boot| AuditEntry::Started {
-        version: "1".into(),
-        boot: [boot; 16],
-    };
+    let started = |boot| AuditEntry::Started { version: "1".into(), boot: [boot; 16] };
     let first = kiosk.record(1, [0; 32], started(1));
     let second = kiosk.record(2, hash_of(&first), started(2));
     for bytes in [&first, &second] {
@@ -633,11 +436,7 @@ fn a_fork_of_the_chain_raises_an_alarm() {
         kiosk.record(1, [0; 32], started(9)),
     ] {
         let out = site.handle(&kiosk, Lane::Audit, &forged, NOW);
-        assert!(
-            alarms(&out)[0].starts_with("audit chain forks"),
-            "{:?}",
-            alarms(&out)
-        );
+        assert!(alarms(&out)[0].starts_with("audit chain forks"), "{:?}", alarms(&out));
         assert_eq!(receipt(&out), (2, vec![]));
     }
 }
@@ -664,21 +463,12 @@ fn a_verdict_that_the_kiosk_did_not_show_is_marked() {
 #[test]
 fn states_tell_who_is_there_and_a_count_that_goes_back_is_a_copy() {
     let (mut site, kiosk) = ready();
-    let mut send = |boot, connects, online| {
-        told(&site.handle(
-            &kiosk,
-            Lane::State,
-            &kiosk.state(boot, connects, online),
-            NOW,
-        ))
-    };
+    let mut send =
+        |boot, connects, online| told(&site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, online), NOW));
     assert_eq!(send(1, 1, true), ["device-online: agent 0.1.0"]);
     assert!(send(1, 1, true).is_empty());
     assert_eq!(send(1, 2, true), ["device-online: agent 0.1.0"]);
-    assert!(
-        send(1, 1, false).is_empty(),
-        "the will of an older connection"
-    );
+    assert!(send(1, 1, false).is_empty(), "the will of an older connection");
     assert_eq!(send(1, 2, false), ["device-offline: agent 0.1.0"]);
     assert!(send(2, 1, true)[0].starts_with("alarm: the count of connections went back"));
 }
@@ -689,33 +479,22 @@ fn random_bytes_on_every_topic_are_refused_and_the_service_goes_on() {
     let valid = ask(&site, &mut kiosk);
     let mut random = 7_u64;
     let mut next = || {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as usize
     };
     let topics: Vec<String> = Lane::ALL
         .iter()
         .map(|lane| format!("didar/1/test/device/kiosk-1/{}", lane.path()))
         .chain(
-            [
-                "didar/1/production/device/kiosk-1/up/audit",
-                "didar/1/test/matcher/keys",
-                "didar/2/x",
-                "",
-                "\u{0}",
-            ]
-            .map(Into::into),
+            ["didar/1/production/device/kiosk-1/up/audit", "didar/1/test/matcher/keys", "didar/2/x", "", "\u{0}"]
+                .map(Into::into),
         )
         .collect();
     let mut at = NOW;
     for round in 0..40 {
         for topic in &topics {
-            let mut bytes: Vec<u8> = if round % 2 == 0 {
-                (0..next() % 300).map(|_| next() as u8).collect()
-            } else {
-                valid.clone()
-            };
+            let mut bytes: Vec<u8> =
+                if round % 2 == 0 { (0..next() % 300).map(|_| next() as u8).collect() } else { valid.clone() };
             if let Some(byte) = bytes.get_mut(round) {
                 *byte ^= 1 << (next() % 8);
             }
@@ -725,15 +504,9 @@ fn random_bytes_on_every_topic_are_refused_and_the_service_goes_on() {
         }
     }
     let counters = site.service.counters();
-    assert_eq!(
-        (counters.received, counters.distrusted, counters.failed),
-        (480, 480, 0)
-    );
+    assert_eq!((counters.received, counters.distrusted, counters.failed), (480, 480, 0));
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    assert_eq!(
-        outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000)),
-        GRANT
-    );
+    assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000)), GRANT);
 }
 
 #[test]
@@ -741,43 +514,20 @@ fn a_flood_of_garbage_is_one_alarm_with_a_count() {
     let (mut site, kiosk) = ready();
     let mut heard = Vec::new();
     for at in 0..101 {
-        heard.extend(alarms(&site.handle(
-            &kiosk,
-            Lane::Attempt,
-            b"garbage",
-            NOW + at * 100,
-        )));
+        heard.extend(alarms(&site.handle(&kiosk, Lane::Attempt, b"garbage", NOW + at * 100)));
     }
-    assert_eq!(
-        heard,
-        [
-            "not a sealed message",
-            "not a sealed message (99 more before)"
-        ]
-    );
+    assert_eq!(heard, ["not a sealed message", "not a sealed message (99 more before)"]);
 }
 
 #[test]
 fn an_understood_envelope_with_an_unreadable_attempt_spends_the_challenge() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
-    let bytes = kiosk.sealed(
-        &site.seal_key,
-        Kind::Attempt,
-        Some(&challenge.attempt),
-        b"\xa1\x00\x01",
-    );
+    let bytes = kiosk.sealed(&site.seal_key, Kind::Attempt, Some(&challenge.attempt), b"\xa1\x00\x01");
     let out = site.handle(&kiosk, Lane::Attempt, &bytes, NOW + 1000);
-    assert_eq!(
-        read::<Verdict>(&out, Lane::Verdict).unwrap().reason,
-        Reason::RequestMalformed
-    );
+    assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::RequestMalformed);
     assert_eq!(alarms(&out), ["attempt cannot be read"]);
-    assert_eq!(
-        site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1500)
-            .reason,
-        Reason::ChallengeSpent
-    );
+    assert_eq!(site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1500).reason, Reason::ChallengeSpent);
 }
 
 #[test]
@@ -785,15 +535,7 @@ fn nothing_that_goes_out_and_no_ledger_line_names_a_person() {
     let (mut site, mut kiosk) = ready();
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
-    assert!(
-        site.ledger()
-            .iter()
-            .all(|line| !line.to_string().contains(PERSON))
-    );
+    assert!(site.ledger().iter().all(|line| !line.to_string().contains(PERSON)));
     let stored = std::fs::read(&site.config.store.database).unwrap();
-    assert!(
-        !stored
-            .windows(PERSON.len())
-            .any(|part| part == PERSON.as_bytes())
-    );
+    assert!(!stored.windows(PERSON.len()).any(|part| part == PERSON.as_bytes()));
 }

@@ -49,46 +49,22 @@ impl Centre {
             Ok(request) if &request.device == device => request,
             Ok(_) => return self.distrust(Some(device), "request names another device", now_ms),
             Err(error) => {
-                return self.turn_away(
-                    &letter,
-                    &request_hash,
-                    Reason::RequestMalformed,
-                    &error.to_string(),
-                    now_ms,
-                );
+                return self.turn_away(&letter, &request_hash, Reason::RequestMalformed, &error.to_string(), now_ms);
             }
         };
         if let Some(earlier) = work.challenge_of_request(device, &request_hash)? {
             let reason = match earlier.closing {
                 Closing::Open if now_ms < earlier.expires_ms => {
-                    return Ok(vec![self.challenge_out(
-                        device,
-                        earlier.bytes,
-                        earlier.expires_ms,
-                        now_ms,
-                    )]);
+                    return Ok(vec![self.challenge_out(device, earlier.bytes, earlier.expires_ms, now_ms)]);
                 }
                 Closing::Open | Closing::Abandoned => Reason::ChallengeExpired,
                 Closing::Spent { .. } => Reason::ChallengeSpent,
             };
-            let left = self.rules.attempts_left(self.failures(
-                work,
-                &earlier.subject.tag,
-                device,
-                now_ms,
-            )?);
-            return Ok(vec![self.refusal(
-                device,
-                request_hash,
-                reason,
-                left,
-                now_ms,
-            )?]);
+            let left = self.rules.attempts_left(self.failures(work, &earlier.subject.tag, device, now_ms)?);
+            return Ok(vec![self.refusal(device, request_hash, reason, left, now_ms)?]);
         }
         match self.examine(work, &request, now_ms)? {
-            Ok((subject, stage)) => {
-                self.challenge(work, &request, request_hash, subject, stage, now_ms)
-            }
+            Ok((subject, stage)) => self.challenge(work, &request, request_hash, subject, stage, now_ms),
             Err(refusal) => self.refuse(work, &request, request_hash, &refusal, now_ms),
         }
     }
@@ -103,19 +79,12 @@ impl Centre {
         let tag = work.tag(&request.subject);
         let failures = self.failures(work, &tag, &request.device, now_ms)?;
         let attempts_left = self.rules.attempts_left(failures);
-        let refused = |reason| {
-            Ok(Err(Refusal {
-                reason,
-                attempts_left,
-            }))
-        };
+        let refused = |reason| Ok(Err(Refusal { reason, attempts_left }));
         if !work.serves(&request.device, &request.initiator)? {
             return refused(Reason::InitiatorNotServed);
         }
         let withdrawn_ms = work.withdrawn_ms(&tag)?;
-        if let Err(reason) =
-            consent::covers(&request.consent, &request.purpose, withdrawn_ms, now_ms)
-        {
+        if let Err(reason) = consent::covers(&request.consent, &request.purpose, withdrawn_ms, now_ms) {
             return refused(reason);
         }
         if let Err(reason) = self.rules.admit(failures) {
@@ -183,16 +152,9 @@ impl Centre {
             note: Some(consent_note(request)),
             ..self.entry_of_request(request, now_ms)
         })?;
-        let tidings = Tidings::new(
-            EventKind::Challenged,
-            Reason::None,
-            format!("{} comparison", stage_name(stage)),
-        )
-        .of(&request.device, Some(attempt));
-        Ok(vec![
-            self.challenge_out(&request.device, bytes, expires_ms, now_ms),
-            self.tell(tidings, now_ms)?,
-        ])
+        let tidings = Tidings::new(EventKind::Challenged, Reason::None, format!("{} comparison", stage_name(stage)))
+            .of(&request.device, Some(attempt));
+        Ok(vec![self.challenge_out(&request.device, bytes, expires_ms, now_ms), self.tell(tidings, now_ms)?])
     }
 
     fn refuse(
@@ -203,10 +165,7 @@ impl Centre {
         refusal: &Refusal,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let Refusal {
-            reason,
-            attempts_left,
-        } = *refusal;
+        let Refusal { reason, attempts_left } = *refusal;
         let subject = work.subject(&request.subject)?;
         work.append(&Entry {
             what: What::Refused,
@@ -239,20 +198,9 @@ impl Centre {
         Ok(out)
     }
 
-    fn challenge_out(
-        &self,
-        device: &DeviceId,
-        bytes: Vec<u8>,
-        expires_ms: u64,
-        now_ms: u64,
-    ) -> Outgoing {
+    fn challenge_out(&self, device: &DeviceId, bytes: Vec<u8>, expires_ms: u64, now_ms: u64) -> Outgoing {
         let left_s = expires_ms.saturating_sub(now_ms).div_ceil(1000);
-        self.to_device(
-            device,
-            Lane::Challenge,
-            bytes,
-            Some(u32::try_from(left_s).unwrap_or(u32::MAX)),
-        )
+        self.to_device(device, Lane::Challenge, bytes, Some(u32::try_from(left_s).unwrap_or(u32::MAX)))
     }
 
     /// A verdict that refuses a request before a challenge.
@@ -264,14 +212,7 @@ impl Centre {
         attempts_left: u8,
         now_ms: u64,
     ) -> Result<Outgoing, SpeakError> {
-        let verdict = self.verdict(
-            None,
-            device,
-            request_hash,
-            (VerdictOutcome::Refuse, reason),
-            attempts_left,
-            now_ms,
-        );
+        let verdict = self.verdict(None, device, request_hash, (VerdictOutcome::Refuse, reason), attempts_left, now_ms);
         let bytes = self.identity.speak(&verdict)?;
         Ok(self.verdict_out(device, bytes))
     }
@@ -292,11 +233,7 @@ impl Centre {
             reply_to,
             outcome,
             reason,
-            threshold_class: if compared {
-                self.rules.threshold_class
-            } else {
-                0
-            },
+            threshold_class: if compared { self.rules.threshold_class } else { 0 },
             attempts_left,
             server_time_ms: now_ms,
             expires_ms: now_ms + u64::from(self.rules.challenge.verdict_s) * 1000,
@@ -304,12 +241,7 @@ impl Centre {
     }
 
     pub(super) fn verdict_out(&self, device: &DeviceId, bytes: Vec<u8>) -> Outgoing {
-        self.to_device(
-            device,
-            Lane::Verdict,
-            bytes,
-            Some(self.rules.challenge.verdict_s),
-        )
+        self.to_device(device, Lane::Verdict, bytes, Some(self.rules.challenge.verdict_s))
     }
 
     pub(super) fn failures(
@@ -343,11 +275,7 @@ fn consent_note(request: &ChallengeRequest) -> String {
     let consent = &request.consent;
     format!(
         "consent for {:?} by {:?}, text {:?}, from {} to {} (Unix seconds)",
-        consent.purpose,
-        consent.method,
-        consent.text_version,
-        consent.given_at_s,
-        consent.expires_at_s
+        consent.purpose, consent.method, consent.text_version, consent.given_at_s, consent.expires_at_s
     )
 }
 

@@ -27,25 +27,14 @@ impl Centre {
             return self.distrust(Some(device), "sealed attempt names no attempt", now_ms);
         };
         let Some(challenge) = work.challenge(&id)? else {
-            return self.distrust(
-                Some(device),
-                "attempt for a challenge that was never issued",
-                now_ms,
-            );
+            return self.distrust(Some(device), "attempt for a challenge that was never issued", now_ms);
         };
         if &challenge.device != device {
             // Neither spent nor touched: it is another device's.
-            let refusal =
-                self.refuse_attempt(device, id, [0; 32], Reason::DeviceRefused, now_ms)?;
-            let tidings = Tidings::new(
-                EventKind::Alarm,
-                Reason::DeviceRefused,
-                "attempt on another device's challenge",
-            );
-            return Ok(vec![
-                refusal,
-                self.tell(tidings.of(device, Some(id)), now_ms)?,
-            ]);
+            let refusal = self.refuse_attempt(device, id, [0; 32], Reason::DeviceRefused, now_ms)?;
+            let tidings =
+                Tidings::new(EventKind::Alarm, Reason::DeviceRefused, "attempt on another device's challenge");
+            return Ok(vec![refusal, self.tell(tidings.of(device, Some(id)), now_ms)?]);
         }
         let body_hash = sha256(bytes);
         if let Some(out) = self.closed(work, &challenge, &body_hash, now_ms)? {
@@ -70,32 +59,18 @@ impl Centre {
         body_hash: &Hash,
         now_ms: u64,
     ) -> Result<Option<Vec<Outgoing>>, ServiceError> {
-        let Issued {
-            device,
-            attempt,
-            nonce,
-            ..
-        } = challenge;
+        let Issued { device, attempt, nonce, .. } = challenge;
         match &challenge.closing {
             Closing::Open if now_ms < challenge.expires_ms => Ok(None),
-            Closing::Spent {
-                body_hash: spent_by,
-                verdict,
-                ..
-            } if spent_by == body_hash => Ok(Some(vec![self.verdict_out(device, verdict.clone())])),
+            Closing::Spent { body_hash: spent_by, verdict, .. } if spent_by == body_hash => {
+                Ok(Some(vec![self.verdict_out(device, verdict.clone())]))
+            }
             Closing::Spent { .. } => {
                 let reason = Reason::ChallengeSpent;
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(
-                    EventKind::Alarm,
-                    reason,
-                    "another attempt on a spent challenge",
-                );
+                let tidings = Tidings::new(EventKind::Alarm, reason, "another attempt on a spent challenge");
                 let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
-                Ok(Some(vec![
-                    self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?,
-                    alarm,
-                ]))
+                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, alarm]))
             }
             Closing::Open | Closing::Abandoned => {
                 let reason = Reason::ChallengeExpired;
@@ -103,21 +78,9 @@ impl Centre {
                     self.abandon(work, challenge, now_ms)?;
                 }
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(
-                    EventKind::Refused,
-                    reason,
-                    "attempt after its challenge's end",
-                );
-                let event = self.tell(
-                    tidings
-                        .of(device, Some(*attempt))
-                        .decided(VerdictOutcome::Refuse),
-                    now_ms,
-                )?;
-                Ok(Some(vec![
-                    self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?,
-                    event,
-                ]))
+                let tidings = Tidings::new(EventKind::Refused, reason, "attempt after its challenge's end");
+                let event = self.tell(tidings.of(device, Some(*attempt)).decided(VerdictOutcome::Refuse), now_ms)?;
+                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, event]))
             }
         }
     }
@@ -131,20 +94,8 @@ impl Centre {
         ruling: Ruling,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let Ruling {
-            outcome,
-            reason,
-            figures,
-            live,
-            alarm,
-        } = ruling;
-        let Issued {
-            device,
-            attempt,
-            nonce,
-            subject,
-            ..
-        } = challenge;
+        let Ruling { outcome, reason, figures, live, alarm } = ruling;
+        let Issued { device, attempt, nonce, subject, .. } = challenge;
         match outcome {
             VerdictOutcome::Match => work.clear_failures(&subject.tag)?,
             VerdictOutcome::NoMatch | VerdictOutcome::Spoof => {
@@ -154,27 +105,15 @@ impl Centre {
                 work.count_failure(Some(&subject.tag), device, Failure::Unclear, now_ms)?;
             }
         }
-        let left = self
-            .rules
-            .attempts_left(self.failures(work, &subject.tag, device, now_ms)?);
-        let verdict = self.verdict(
-            Some(*attempt),
-            device,
-            *nonce,
-            (outcome, reason),
-            left,
-            now_ms,
-        );
+        let left = self.rules.attempts_left(self.failures(work, &subject.tag, device, now_ms)?);
+        let verdict = self.verdict(Some(*attempt), device, *nonce, (outcome, reason), left, now_ms);
         let bytes = self.identity.speak(&verdict)?;
         work.spend(attempt, body_hash, outcome, &bytes)?;
         work.append(&Entry {
             what: What::Decided,
             outcome: Some(outcome.name().into()),
             reason: Some(reason.name().into()),
-            figures: figures
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), *value))
-                .collect(),
+            figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             hash: Some(hex::encode(body_hash)),
             note: alarm.map(Into::into),
             ..self.entry_of(challenge, now_ms)
@@ -188,9 +127,7 @@ impl Centre {
             self.tell(decided.of(device, Some(*attempt)).decided(outcome), now_ms)?,
         ];
         if let Some(why) = alarm {
-            let tidings = Tidings::new(EventKind::Alarm, reason, why)
-                .of(device, Some(*attempt))
-                .decided(outcome);
+            let tidings = Tidings::new(EventKind::Alarm, reason, why).of(device, Some(*attempt)).decided(outcome);
             out.push(self.tell(tidings, now_ms)?);
         }
         Ok(out)
@@ -206,13 +143,7 @@ impl Centre {
     ) -> Result<(), ServiceError> {
         let consent_ends_ms = challenge.consent_s.1.saturating_mul(1000);
         let expires_ms = consent_ends_ms.min(now_ms + self.rules.retention_ms);
-        let version = work.put_reference(
-            &challenge.subject.tag,
-            Source::Live,
-            live,
-            now_ms,
-            expires_ms,
-        )?;
+        let version = work.put_reference(&challenge.subject.tag, Source::Live, live, now_ms, expires_ms)?;
         work.append(&Entry {
             what: What::Referenced,
             number: Some(version),
@@ -248,14 +179,7 @@ impl Centre {
         now_ms: u64,
     ) -> Result<Outgoing, ServiceError> {
         let refuse = (VerdictOutcome::Refuse, reason);
-        let bytes = self.identity.speak(&self.verdict(
-            Some(attempt),
-            device,
-            reply_to,
-            refuse,
-            0,
-            now_ms,
-        ))?;
+        let bytes = self.identity.speak(&self.verdict(Some(attempt), device, reply_to, refuse, 0, now_ms))?;
         Ok(self.verdict_out(device, bytes))
     }
 }

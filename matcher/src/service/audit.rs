@@ -47,10 +47,7 @@ impl Centre {
                 out.extend(self.weigh(work, &record, &reach, now_ms)?);
             }
             AuditKept::Fork => {
-                let note = format!(
-                    "audit chain forks at record {}: two machines, or a forged record",
-                    record.number
-                );
+                let note = format!("audit chain forks at record {}: two machines, or a forged record", record.number);
                 work.append(&Entry {
                     what: What::Alarm,
                     device: Some(device.to_string()),
@@ -59,21 +56,15 @@ impl Centre {
                     note: Some(note.clone()),
                     ..self.entry(now_ms)
                 })?;
-                out.push(self.tell(
-                    Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None),
-                    now_ms,
-                )?);
+                out.push(
+                    self.tell(Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None), now_ms)?,
+                );
             }
         }
         Ok(out)
     }
 
-    fn receipt(
-        &self,
-        device: &DeviceId,
-        reach: &Shown,
-        now_ms: u64,
-    ) -> Result<Outgoing, ServiceError> {
+    fn receipt(&self, device: &DeviceId, reach: &Shown, now_ms: u64) -> Result<Outgoing, ServiceError> {
         let receipt = Receipt {
             device: device.clone(),
             highest: reach.highest,
@@ -83,13 +74,7 @@ impl Centre {
         Ok(self.to_device(device, Lane::Receipt, self.identity.speak(&receipt)?, None))
     }
 
-    fn enter(
-        &self,
-        work: &Work<'_>,
-        record: &AuditRecord,
-        hash: &[u8; 32],
-        now_ms: u64,
-    ) -> Result<(), ServiceError> {
+    fn enter(&self, work: &Work<'_>, record: &AuditRecord, hash: &[u8; 32], now_ms: u64) -> Result<(), ServiceError> {
         let mut entry = Entry {
             what: What::Audited,
             device: Some(record.device.to_string()),
@@ -98,26 +83,15 @@ impl Centre {
             ..self.entry(now_ms)
         };
         match &record.entry {
-            AuditEntry::Attempt {
-                attempt,
-                request,
-                initiator,
-                outcome,
-                reason,
-                ..
-            } => {
+            AuditEntry::Attempt { attempt, request, initiator, outcome, reason, .. } => {
                 entry.attempt = attempt.map(|attempt| attempt.to_string());
                 entry.request = Some(request.to_string());
                 entry.initiator = Some(initiator.to_string());
                 entry.outcome = Some(outcome.name().into());
                 entry.reason = Some(reason.name().into());
             }
-            AuditEntry::Lost { count } => {
-                entry.note = Some(format!("{count} records lost on the device"))
-            }
-            AuditEntry::Started { version, .. } => {
-                entry.note = Some(format!("agent {version} started"))
-            }
+            AuditEntry::Lost { count } => entry.note = Some(format!("{count} records lost on the device")),
+            AuditEntry::Started { version, .. } => entry.note = Some(format!("agent {version} started")),
         }
         work.append(&entry)?;
         Ok(())
@@ -135,22 +109,12 @@ impl Centre {
         let mut out = Vec::new();
         if let (Some(first), Some(last)) = (reach.missing.first(), reach.missing.last()) {
             let note = format!("audit records {first} to {last} are missing");
-            out.push(self.tell(
-                Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None),
-                now_ms,
-            )?);
+            out.push(self.tell(Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None), now_ms)?);
         }
         match &record.entry {
-            AuditEntry::Attempt {
-                attempt,
-                outcome,
-                reason,
-                ..
-            } => {
+            AuditEntry::Attempt { attempt, outcome, reason, .. } => {
                 let note = format!("record {}", record.number);
-                let tidings = Tidings::new(EventKind::Audited, *reason, note)
-                    .of(device, *attempt)
-                    .ended(*outcome);
+                let tidings = Tidings::new(EventKind::Audited, *reason, note).of(device, *attempt).ended(*outcome);
                 out.push(self.tell(tidings, now_ms)?);
                 if let Some(attempt) = attempt {
                     out.extend(self.contrast(work, device, attempt, *outcome, now_ms)?);
@@ -158,17 +122,13 @@ impl Centre {
             }
             AuditEntry::Lost { count } => {
                 let note = format!("the device lost {count} audit records: its outbox was full");
-                out.push(self.tell(
-                    Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None),
-                    now_ms,
-                )?);
+                out.push(
+                    self.tell(Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None), now_ms)?,
+                );
             }
             AuditEntry::Started { version, .. } => {
                 let note = format!("record {}: agent {version} started", record.number);
-                out.push(self.tell(
-                    Tidings::new(EventKind::Audited, Reason::None, note).of(device, None),
-                    now_ms,
-                )?);
+                out.push(self.tell(Tidings::new(EventKind::Audited, Reason::None, note).of(device, None), now_ms)?);
             }
         }
         Ok(out)
@@ -199,28 +159,21 @@ impl Centre {
             | (Some(VerdictOutcome::NoMatch), Outcome::Deny)
             | (Some(VerdictOutcome::Spoof), Outcome::Spoof) => return Ok(None),
             (_, Outcome::Grant) => (EventKind::Alarm, "the kiosk granted without a match"),
-            (Some(VerdictOutcome::Match | VerdictOutcome::NoMatch | VerdictOutcome::Spoof), _) => (
-                EventKind::Audited,
-                "verdict not delivered: the kiosk showed another outcome",
-            ),
+            (Some(VerdictOutcome::Match | VerdictOutcome::NoMatch | VerdictOutcome::Spoof), _) => {
+                (EventKind::Audited, "verdict not delivered: the kiosk showed another outcome")
+            }
             // The kiosk ended it by itself, or nothing was decided: nothing to correct.
             (Some(VerdictOutcome::Inconclusive | VerdictOutcome::Refuse) | None, _) => {
                 return Ok(None);
             }
         };
         work.append(&Entry {
-            what: if kind == EventKind::Alarm {
-                What::Alarm
-            } else {
-                What::Undelivered
-            },
+            what: if kind == EventKind::Alarm { What::Alarm } else { What::Undelivered },
             outcome: Some(shown.name().into()),
             note: Some(note.into()),
             ..self.entry_of(&challenge, now_ms)
         })?;
-        let mut tidings = Tidings::new(kind, Reason::None, note)
-            .of(device, Some(*attempt))
-            .ended(shown);
+        let mut tidings = Tidings::new(kind, Reason::None, note).of(device, Some(*attempt)).ended(shown);
         if let Some(decided) = decided {
             tidings = tidings.decided(decided);
         }
@@ -252,42 +205,20 @@ impl Centre {
             // The will of a connection that a newer one has replaced.
             return Ok(Vec::new());
         }
-        let doubled =
-            state.connects == last.connects && last.boot.is_some_and(|boot| boot != state.boot);
+        let doubled = state.connects == last.connects && last.boot.is_some_and(|boot| boot != state.boot);
         let mut out = Vec::new();
         if older || doubled {
             let note = "the count of connections went back: two machines may use one identity";
-            out.push(self.tell(
-                Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None),
-                now_ms,
-            )?);
+            out.push(self.tell(Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None), now_ms)?);
         }
         let connects = state.connects.max(last.connects);
-        work.set_seen(
-            device,
-            &Seen {
-                boot: Some(state.boot),
-                connects,
-                online: state.online,
-            },
-        )?;
+        work.set_seen(device, &Seen { boot: Some(state.boot), connects, online: state.online })?;
         let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();
-        let faults = if faults.is_empty() {
-            String::new()
-        } else {
-            format!("; faults: {}", faults.join(", "))
-        };
+        let faults = if faults.is_empty() { String::new() } else { format!("; faults: {}", faults.join(", ")) };
         if state.online != last.online || state.connects > last.connects {
-            let kind = if state.online {
-                EventKind::DeviceOnline
-            } else {
-                EventKind::DeviceOffline
-            };
+            let kind = if state.online { EventKind::DeviceOnline } else { EventKind::DeviceOffline };
             let note = format!("agent {}{faults}", state.version);
-            out.push(self.tell(
-                Tidings::new(kind, Reason::None, note).of(device, None),
-                now_ms,
-            )?);
+            out.push(self.tell(Tidings::new(kind, Reason::None, note).of(device, None), now_ms)?);
         }
         Ok(out)
     }

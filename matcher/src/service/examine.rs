@@ -24,20 +24,11 @@ pub(super) struct Ruling {
 
 impl Ruling {
     pub(super) fn refuse(reason: Reason) -> Self {
-        Self {
-            outcome: VerdictOutcome::Refuse,
-            reason,
-            figures: Vec::new(),
-            live: None,
-            alarm: None,
-        }
+        Self { outcome: VerdictOutcome::Refuse, reason, figures: Vec::new(), live: None, alarm: None }
     }
 
     pub(super) fn alarming(self, why: &'static str) -> Self {
-        Self {
-            alarm: Some(why),
-            ..self
-        }
+        Self { alarm: Some(why), ..self }
     }
 }
 
@@ -54,8 +45,7 @@ impl Centre {
             && attempt.nonce == challenge.nonce
             && attempt.request_hash == challenge.request_hash;
         if !same {
-            return Ok(Ruling::refuse(Reason::RequestMalformed)
-                .alarming("attempt does not answer its challenge"));
+            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("attempt does not answer its challenge"));
         }
         if !work.serves(&challenge.device, &challenge.initiator)? {
             return Ok(Ruling::refuse(Reason::InitiatorNotServed));
@@ -66,51 +56,27 @@ impl Centre {
             return Ok(Ruling::refuse(reason));
         }
         let judged = attempt.transcript.as_ref().map(|transcript| {
-            let code = light_code(
-                &challenge.nonce,
-                &challenge.attempt,
-                &challenge.device,
-                transcript.shape,
-            );
-            self.witness.judge(
-                transcript,
-                &code,
-                &attempt.passive,
-                &attempt.motion,
-                attempt.continuity_milli,
-            )
+            let code = light_code(&challenge.nonce, &challenge.attempt, &challenge.device, transcript.shape);
+            self.witness.judge(transcript, &code, &attempt.passive, &attempt.motion, attempt.continuity_milli)
         });
         match &attempt.ending {
             Ending::Stopped { outcome, reason } => {
-                let (liveness, figures) = judged
-                    .map_or((None, Vec::new()), |(liveness, figures)| {
-                        (Some(liveness), figures)
-                    });
-                let claim = Claim::Stopped {
-                    outcome: *outcome,
-                    reason: *reason,
-                    liveness,
-                };
+                let (liveness, figures) =
+                    judged.map_or((None, Vec::new()), |(liveness, figures)| (Some(liveness), figures));
+                let claim = Claim::Stopped { outcome: *outcome, reason: *reason, liveness };
                 Ok(self.rule(&claim, figures, None))
             }
             Ending::Proved { template, picture } => {
                 let Some((liveness, figures)) = judged else {
-                    return Ok(Ruling::refuse(Reason::RequestMalformed)
-                        .alarming("proof without a light transcript"));
+                    return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("proof without a light transcript"));
                 };
                 if !self.portraits.knows(&attempt.models) {
-                    return Ok(Ruling::refuse(Reason::ModelFault)
-                        .alarming("device uses models that the centre does not know"));
+                    return Ok(
+                        Ruling::refuse(Reason::ModelFault).alarming("device uses models that the centre does not know")
+                    );
                 }
                 if liveness != Liveness::Live {
-                    return Ok(self.rule(
-                        &Claim::Proved {
-                            liveness,
-                            face: Face::NotCompared,
-                        },
-                        figures,
-                        None,
-                    ));
+                    return Ok(self.rule(&Claim::Proved { liveness, face: Face::NotCompared }, figures, None));
                 }
                 self.compare(work, challenge, template, picture.as_ref(), figures, now_ms)
             }
@@ -137,28 +103,16 @@ impl Centre {
         let Some(known) = self.renewed(reference, source) else {
             return Ok(Ruling::refuse(Reason::ModelFault));
         };
-        let claim = |face| Claim::Proved {
-            liveness: Liveness::Live,
-            face,
-        };
+        let claim = |face| Claim::Proved { liveness: Liveness::Live, face };
         if challenge.stage == Stage::Subsequent {
             let Some(similarity) = self.portraits.similarity(template, &known) else {
-                return Ok(Ruling::refuse(Reason::RequestMalformed)
-                    .alarming("template cannot be compared"));
+                return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared"));
             };
             figures.push(("similarity", milli(similarity)));
-            return Ok(self.rule(
-                &claim(Face::Compared {
-                    similarity,
-                    own: None,
-                }),
-                figures,
-                None,
-            ));
+            return Ok(self.rule(&claim(Face::Compared { similarity, own: None }), figures, None));
         }
         let Some(picture) = picture else {
-            return Ok(Ruling::refuse(Reason::RequestMalformed)
-                .alarming("primary attempt without a picture"));
+            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("primary attempt without a picture"));
         };
         // The centre makes its own template from the picture: it never enrols one that a device computed.
         let own = match self.portraits.reduce(picture.as_jpeg(), Source::Live) {
@@ -168,32 +122,17 @@ impl Centre {
                 return Ok(self.rule(&claim(Face::PoorPicture), figures, None));
             }
         };
-        let scores = (
-            self.portraits.similarity(&own, &known),
-            self.portraits.similarity(template, &own),
-        );
+        let scores = (self.portraits.similarity(&own, &known), self.portraits.similarity(template, &own));
         let (Some(similarity), Some(agreement)) = scores else {
-            return Ok(
-                Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared")
-            );
+            return Ok(Ruling::refuse(Reason::RequestMalformed).alarming("template cannot be compared"));
         };
-        figures.extend([
-            ("similarity", milli(similarity)),
-            ("template_and_picture", milli(agreement)),
-        ]);
+        figures.extend([("similarity", milli(similarity)), ("template_and_picture", milli(agreement))]);
         let live = Reference {
             template: own,
             picture: Zeroizing::new(picture.as_jpeg().to_vec()),
             model: self.portraits.model(),
         };
-        Ok(self.rule(
-            &claim(Face::Compared {
-                similarity,
-                own: Some(agreement),
-            }),
-            figures,
-            Some(live),
-        ))
+        Ok(self.rule(&claim(Face::Compared { similarity, own: Some(agreement) }), figures, Some(live)))
     }
 
     /// The reference's template under the model in use: made anew from its picture where another model made it.
@@ -207,21 +146,10 @@ impl Centre {
             .ok()
     }
 
-    fn rule(
-        &self,
-        claim: &Claim,
-        mut figures: Vec<(&'static str, i64)>,
-        live: Option<Reference>,
-    ) -> Ruling {
+    fn rule(&self, claim: &Claim, mut figures: Vec<(&'static str, i64)>, live: Option<Reference>) -> Ruling {
         let Decision { outcome, reason } = decide(claim, &self.rules);
         figures.push(("threshold", milli(self.rules.threshold)));
-        Ruling {
-            outcome,
-            reason,
-            figures,
-            live,
-            alarm: None,
-        }
+        Ruling { outcome, reason, figures, live, alarm: None }
     }
 }
 

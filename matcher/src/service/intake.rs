@@ -67,10 +67,7 @@ impl Centre {
             Err(cause) => return Ok(Err(Distrust::NotOpened(cause))),
         };
         let letter = self.open_signed(work, kind, topic, &signed)?;
-        Ok(letter.map(|letter| Letter {
-            attempt: sealed.attempt().copied(),
-            ..letter
-        }))
+        Ok(letter.map(|letter| Letter { attempt: sealed.attempt().copied(), ..letter }))
     }
 
     pub(super) fn open_signed(
@@ -94,10 +91,6 @@ impl Centre {
             Ok(payload) => Zeroizing::new(payload.to_vec()),
             Err(cause) => return Ok(Err(Distrust::Signature(cause))),
         };
-        Ok(Ok(Letter {
-            device,
-            payload,
-            attempt: None,
-        }))
+        Ok(Ok(Letter { device, payload, attempt: None }))
     }
 }

@@ -80,42 +80,24 @@ impl Service {
         portraits: Box<dyn Portraits>,
         witness: Box<dyn Witness>,
     ) -> Self {
-        Self {
-            store,
-            centre: Centre {
-                env,
-                identity,
-                rules,
-                portraits,
-                witness,
-                voice: Voice::default(),
-            },
-        }
+        Self { store, centre: Centre { env, identity, rules, portraits, witness, voice: Voice::default() } }
     }
 
     /// Handles one message that arrived on `topic` at `now_ms`. Never fails: what cannot be handled is logged and
     /// left unanswered, and the device asks again.
     pub fn handle(&mut self, topic: &str, payload: &[u8], now_ms: u64) -> Vec<Outgoing> {
-        self.receive(topic, payload, now_ms)
-            .unwrap_or_else(|error| {
-                self.centre.voice.failed();
-                tracing::error!(
-                    topic,
-                    error = &error as &dyn std::error::Error,
-                    "message not handled"
-                );
-                Vec::new()
-            })
+        self.receive(topic, payload, now_ms).unwrap_or_else(|error| {
+            self.centre.voice.failed();
+            tracing::error!(topic, error = &error as &dyn std::error::Error, "message not handled");
+            Vec::new()
+        })
     }
 
     /// Closes what time has closed: challenges nobody used, references past their end. Call about once a second.
     pub fn sweep(&mut self, now_ms: u64) -> Vec<Outgoing> {
         self.close_expired(now_ms).unwrap_or_else(|error| {
             self.centre.voice.failed();
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "expired challenges not closed"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "expired challenges not closed");
             Vec::new()
         })
     }
@@ -131,19 +113,10 @@ impl Service {
         match centre.identity.speak(&keys) {
             Ok(payload) => {
                 let topic = Topic::MatcherKeys { env: centre.env };
-                vec![Outgoing {
-                    topic,
-                    payload,
-                    retain: true,
-                    expiry_s: None,
-                    reply: false,
-                }]
+                vec![Outgoing { topic, payload, retain: true, expiry_s: None, reply: false }]
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "sealing keys not published"
-                );
+                tracing::error!(error = &error as &dyn std::error::Error, "sealing keys not published");
                 Vec::new()
             }
         }
@@ -170,23 +143,14 @@ impl Service {
         &mut self.store
     }
 
-    fn receive(
-        &mut self,
-        topic: &str,
-        payload: &[u8],
-        now_ms: u64,
-    ) -> Result<Vec<Outgoing>, ServiceError> {
+    fn receive(&mut self, topic: &str, payload: &[u8], now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
         let Self { store, centre } = self;
         centre.voice.received();
         let (device, lane) = match topic.parse() {
             Ok(Topic::Device { env, device, lane }) if env == centre.env => (device, lane),
             // Our own topics, another environment's, or none of Didar's: the broker should not have let it through.
             Ok(_) | Err(_) => {
-                return centre.distrust(
-                    None,
-                    "message on a topic that devices do not write",
-                    now_ms,
-                );
+                return centre.distrust(None, "message on a topic that devices do not write", now_ms);
             }
         };
         let work = store.begin()?;
@@ -195,11 +159,9 @@ impl Service {
             Lane::Attempt => centre.on_attempt(&work, &device, payload, now_ms)?,
             Lane::Audit => centre.on_audit(&work, &device, payload, now_ms)?,
             Lane::State => centre.on_state(&work, &device, payload, now_ms)?,
-            Lane::Challenge | Lane::Verdict | Lane::Receipt => centre.distrust(
-                Some(&device),
-                "message on a topic that devices do not write",
-                now_ms,
-            )?,
+            Lane::Challenge | Lane::Verdict | Lane::Receipt => {
+                centre.distrust(Some(&device), "message on a topic that devices do not write", now_ms)?
+            }
         };
         work.commit()?;
         Ok(out)
@@ -213,12 +175,8 @@ impl Service {
             centre.abandon(&work, &challenge, now_ms)?;
             out.push(
                 centre.tell(
-                    Tidings::new(
-                        EventKind::Refused,
-                        Reason::ChallengeExpired,
-                        "challenge abandoned",
-                    )
-                    .of(&challenge.device, Some(challenge.attempt)),
+                    Tidings::new(EventKind::Refused, Reason::ChallengeExpired, "challenge abandoned")
+                        .of(&challenge.device, Some(challenge.attempt)),
                     now_ms,
                 )?,
             );
@@ -244,20 +202,11 @@ impl Service {
 impl Centre {
     /// An empty ledger entry of this moment.
     fn entry(&self, now_ms: u64) -> Entry {
-        Entry {
-            at_ms: now_ms,
-            matcher: self.identity.id().to_owned(),
-            ..Entry::default()
-        }
+        Entry { at_ms: now_ms, matcher: self.identity.id().to_owned(), ..Entry::default() }
     }
 
     /// Closes a challenge that nobody used: it counts against the device, because probing is never free.
-    fn abandon(
-        &self,
-        work: &Work<'_>,
-        challenge: &crate::store::Issued,
-        now_ms: u64,
-    ) -> Result<(), ServiceError> {
+    fn abandon(&self, work: &Work<'_>, challenge: &crate::store::Issued, now_ms: u64) -> Result<(), ServiceError> {
         work.abandon(&challenge.attempt)?;
         work.count_failure(None, &challenge.device, Failure::Abandoned, now_ms)?;
         work.append(&Entry {
@@ -282,25 +231,9 @@ impl Centre {
         }
     }
 
-    fn to_device(
-        &self,
-        device: &DeviceId,
-        lane: Lane,
-        payload: Vec<u8>,
-        expiry_s: Option<u32>,
-    ) -> Outgoing {
-        let topic = Topic::Device {
-            env: self.env,
-            device: device.clone(),
-            lane,
-        };
-        Outgoing {
-            topic,
-            payload,
-            retain: false,
-            expiry_s,
-            reply: true,
-        }
+    fn to_device(&self, device: &DeviceId, lane: Lane, payload: Vec<u8>, expiry_s: Option<u32>) -> Outgoing {
+        let topic = Topic::Device { env: self.env, device: device.clone(), lane };
+        Outgoing { topic, payload, retain: false, expiry_s, reply: true }
     }
 }
 

@@ -48,37 +48,19 @@ pub(super) struct Tidings {
 
 impl Tidings {
     pub(super) fn new(kind: EventKind, reason: Reason, note: impl Into<String>) -> Self {
-        Self {
-            kind,
-            device: None,
-            attempt: None,
-            verdict: None,
-            outcome: None,
-            reason,
-            note: note.into(),
-        }
+        Self { kind, device: None, attempt: None, verdict: None, outcome: None, reason, note: note.into() }
     }
 
     pub(super) fn of(self, device: &DeviceId, attempt: Option<AttemptId>) -> Self {
-        Self {
-            device: Some(device.clone()),
-            attempt,
-            ..self
-        }
+        Self { device: Some(device.clone()), attempt, ..self }
     }
 
     pub(super) fn decided(self, verdict: VerdictOutcome) -> Self {
-        Self {
-            verdict: Some(verdict),
-            ..self
-        }
+        Self { verdict: Some(verdict), ..self }
     }
 
     pub(super) fn ended(self, outcome: Outcome) -> Self {
-        Self {
-            outcome: Some(outcome),
-            ..self
-        }
+        Self { outcome: Some(outcome), ..self }
     }
 }
 
@@ -122,39 +104,16 @@ impl Voice {
 impl Centre {
     /// The event as a message. Alarms have a topic of their own.
     pub(super) fn tell(&self, tidings: Tidings, now_ms: u64) -> Result<Outgoing, SpeakError> {
-        let Tidings {
-            kind,
-            device,
-            attempt,
-            verdict,
-            outcome,
-            reason,
-            mut note,
-        } = tidings;
+        let Tidings { kind, device, attempt, verdict, outcome, reason, mut note } = tidings;
         let end = note.floor_char_boundary(NOTE_MAX);
         note.truncate(end);
         let topic = match kind {
             EventKind::Alarm => Topic::OperatorAlarms { env: self.env },
             _ => Topic::OperatorEvents { env: self.env },
         };
-        let event = Event {
-            at_ms: now_ms,
-            kind,
-            device,
-            attempt,
-            verdict,
-            outcome,
-            reason,
-            note,
-        };
+        let event = Event { at_ms: now_ms, kind, device, attempt, verdict, outcome, reason, note };
         let payload = self.identity.speak(&event)?;
-        Ok(Outgoing {
-            topic,
-            payload,
-            retain: false,
-            expiry_s: None,
-            reply: false,
-        })
+        Ok(Outgoing { topic, payload, retain: false, expiry_s: None, reply: false })
     }
 
     /// Counts a message that is not trusted, and raises the alarm unless one was raised a moment ago.
@@ -169,11 +128,7 @@ impl Centre {
         };
         let device_name = device.map_or("-", DeviceId::as_str);
         tracing::warn!(device = device_name, silent, why, "message not trusted");
-        let note = if silent == 0 {
-            why.to_owned()
-        } else {
-            format!("{why} ({silent} more before)")
-        };
+        let note = if silent == 0 { why.to_owned() } else { format!("{why} ({silent} more before)") };
         let mut tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note);
         if let Some(device) = device {
             tidings = tidings.of(device, None);

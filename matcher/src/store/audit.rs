@@ -53,21 +53,9 @@ impl Work<'_> {
         let fork = self.contradicts(record, hash)?;
         self.tx.execute(
             "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                device,
-                number,
-                hash,
-                record.previous,
-                signed,
-                to_sql(now_ms),
-                fork
-            ],
+            params![device, number, hash, record.previous, signed, to_sql(now_ms), fork],
         )?;
-        Ok(if fork {
-            AuditKept::Fork
-        } else {
-            AuditKept::New
-        })
+        Ok(if fork { AuditKept::Fork } else { AuditKept::New })
     }
 
     /// Whether the chain holds another record of this number, another one before it, or one after it that follows
@@ -85,21 +73,11 @@ impl Work<'_> {
         if kept(record.number)?.is_some() {
             return Ok(true);
         }
-        let before = record
-            .number
-            .checked_sub(1)
-            .map(kept)
-            .transpose()?
-            .flatten();
+        let before = record.number.checked_sub(1).map(kept).transpose()?.flatten();
         if before.is_some_and(|(before, _)| before != record.previous) {
             return Ok(true);
         }
-        let after = record
-            .number
-            .checked_add(1)
-            .map(kept)
-            .transpose()?
-            .flatten();
+        let after = record.number.checked_add(1).map(kept).transpose()?.flatten();
         Ok(after.is_some_and(|(_, previous)| previous != *hash))
     }
 
@@ -108,24 +86,23 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn audit_reach(&self, device: &DeviceId) -> Result<Shown, StoreError> {
-        // The first number without a successor, counted from 0, ends the unbroken part.
-        let highest: i64 = self.tx.query_row(
-            "SELECT COALESCE(min(n), 0) FROM (
-                 SELECT 0 AS n WHERE NOT EXISTS (SELECT 1 FROM audit WHERE device = ?1 AND fork = 0 AND number = 1)
-                 UNION ALL
-                 SELECT a.number FROM audit a WHERE a.device = ?1 AND a.fork = 0
-                    AND NOT EXISTS (SELECT 1 FROM audit b WHERE b.device = ?1 AND b.fork = 0 AND b.number = a.number + 1))",
-            [device.as_str()],
-            |row| row.get(0),
-        )?;
+        let device_name = device.as_str();
+        let mut highest: i64 =
+            self.tx.query_row("SELECT audited FROM devices WHERE device = ?1", [device_name], |row| row.get(0))?;
+        let before = highest;
+        let mut next = self.tx.prepare_cached("SELECT 1 FROM audit WHERE device = ?1 AND fork = 0 AND number = ?2")?;
+        while next.exists(params![device_name, highest + 1])? {
+            highest += 1;
+        }
+        if highest > before {
+            self.tx.execute("UPDATE devices SET audited = ?2 WHERE device = ?1", params![device_name, highest])?;
+        }
         let mut statement = self.tx.prepare_cached(
             "SELECT number FROM audit WHERE device = ?1 AND fork = 0 AND number > ?2 ORDER BY number LIMIT 65",
         )?;
         let mut expected = highest + 1;
         let mut missing = Vec::new();
-        for kept in statement.query_map(params![device.as_str(), highest], |row| {
-            row.get::<_, i64>(0)
-        })? {
+        for kept in statement.query_map(params![device.as_str(), highest], |row| row.get::<_, i64>(0))? {
             let kept = kept?;
             while expected < kept && missing.len() < MISSING_MAX {
                 missing.push(from_sql(expected));
@@ -133,9 +110,6 @@ impl Work<'_> {
             }
             expected = kept + 1;
         }
-        Ok(Shown {
-            highest: from_sql(highest),
-            missing,
-        })
+        Ok(Shown { highest: from_sql(highest), missing })
     }
 }

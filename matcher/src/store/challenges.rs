@@ -131,11 +131,7 @@ impl Work<'_> {
     /// When the database refuses.
     pub fn challenge(&self, attempt: &AttemptId) -> Result<Option<Issued>, StoreError> {
         let query = format!("SELECT {COLUMNS} FROM challenges WHERE attempt = ?1");
-        let row = self
-            .tx
-            .prepare_cached(&query)?
-            .query_row([attempt.as_bytes()], |row| Ok(read(row)))
-            .optional()?;
+        let row = self.tx.prepare_cached(&query)?.query_row([attempt.as_bytes()], |row| Ok(read(row))).optional()?;
         row.transpose()
     }
 
@@ -143,13 +139,8 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn challenge_of_request(
-        &self,
-        device: &DeviceId,
-        request_hash: &Hash,
-    ) -> Result<Option<Issued>, StoreError> {
-        let query =
-            format!("SELECT {COLUMNS} FROM challenges WHERE device = ?1 AND request_hash = ?2");
+    pub fn challenge_of_request(&self, device: &DeviceId, request_hash: &Hash) -> Result<Option<Issued>, StoreError> {
+        let query = format!("SELECT {COLUMNS} FROM challenges WHERE device = ?1 AND request_hash = ?2");
         let row = self
             .tx
             .prepare_cached(&query)?
@@ -193,10 +184,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn abandon(&self, attempt: &AttemptId) -> Result<(), StoreError> {
-        self.tx.execute(
-            "UPDATE challenges SET state = 2 WHERE attempt = ?1 AND state = 0",
-            [attempt.as_bytes()],
-        )?;
+        self.tx.execute("UPDATE challenges SET state = 2 WHERE attempt = ?1 AND state = 0", [attempt.as_bytes()])?;
         Ok(())
     }
 
@@ -205,9 +193,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn expired_challenges(&self, now_ms: u64) -> Result<Vec<Issued>, StoreError> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM challenges WHERE state = 0 AND expires_ms <= ?1 LIMIT 100"
-        );
+        let query = format!("SELECT {COLUMNS} FROM challenges WHERE state = 0 AND expires_ms <= ?1 LIMIT 100");
         let mut statement = self.tx.prepare_cached(&query)?;
         let mut rows = statement.query([to_sql(now_ms)])?;
         let mut found = Vec::new();
@@ -238,9 +224,7 @@ fn read(row: &Row<'_>) -> Result<Issued, StoreError> {
         0 => Closing::Open,
         1 => Closing::Spent {
             body_hash: row.get(16)?,
-            outcome: outcome
-                .and_then(|number| VerdictOutcome::try_from(number).ok())
-                .ok_or_else(damaged)?,
+            outcome: outcome.and_then(|number| VerdictOutcome::try_from(number).ok()).ok_or_else(damaged)?,
             verdict: row.get(18)?,
         },
         2 => Closing::Abandoned,
@@ -253,10 +237,7 @@ fn read(row: &Row<'_>) -> Result<Issued, StoreError> {
         request_hash: row.get(3)?,
         initiator: text(4)?.parse().map_err(|_| damaged())?,
         reference: text(5)?,
-        subject: Subject {
-            tag: row.get(6)?,
-            person: row.get(7)?,
-        },
+        subject: Subject { tag: row.get(6)?, person: row.get(7)? },
         stage: Stage::try_from(row.get::<_, u8>(8)?).map_err(|_| damaged())?,
         nonce: row.get(9)?,
         consent_s: (from_sql(row.get(10)?), from_sql(row.get(11)?)),

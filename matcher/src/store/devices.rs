@@ -74,9 +74,7 @@ impl Work<'_> {
     ) -> Result<(), StoreError> {
         let revoked = self
             .tx
-            .prepare_cached(
-                "SELECT 1 FROM certificates WHERE thumbprint = ?1 AND revoked_ms IS NOT NULL",
-            )?
+            .prepare_cached("SELECT 1 FROM certificates WHERE thumbprint = ?1 AND revoked_ms IS NOT NULL")?
             .exists([certificate.thumbprint()])?;
         if revoked {
             return Err(StoreError::Revoked);
@@ -97,10 +95,7 @@ impl Work<'_> {
                 certificate.serial(),
             ],
         )?;
-        self.tx.execute(
-            "DELETE FROM device_initiators WHERE device = ?1",
-            [id.as_str()],
-        )?;
+        self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
         for initiator in initiators {
             self.tx.execute(
                 "INSERT OR IGNORE INTO device_initiators VALUES (?1, ?2)",
@@ -134,13 +129,8 @@ impl Work<'_> {
         };
         Ok(Some(Device {
             id: id.parse().map_err(|_| StoreError::Damaged("device"))?,
-            state: if state == 0 {
-                DeviceState::Active
-            } else {
-                DeviceState::Revoked
-            },
-            key: VerifyingKey::from_sec1_bytes(&key)
-                .map_err(|_| StoreError::Damaged("public key"))?,
+            state: if state == 0 { DeviceState::Active } else { DeviceState::Revoked },
+            key: VerifyingKey::from_sec1_bytes(&key).map_err(|_| StoreError::Damaged("public key"))?,
             not_before_s: from_sql(not_before),
             not_after_s: from_sql(not_after),
         }))
@@ -166,10 +156,7 @@ impl Work<'_> {
             "UPDATE certificates SET revoked_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL",
             params![id.as_str(), to_sql(now_ms)],
         )?;
-        Ok(self.tx.execute(
-            "UPDATE devices SET state = 1 WHERE device = ?1",
-            [id.as_str()],
-        )? == 1)
+        Ok(self.tx.execute("UPDATE devices SET state = 1 WHERE device = ?1", [id.as_str()])? == 1)
     }
 
     /// Every revoked certificate.
@@ -180,12 +167,8 @@ impl Work<'_> {
         let mut statement = self
             .tx
             .prepare("SELECT serial, revoked_ms FROM certificates WHERE revoked_ms IS NOT NULL ORDER BY revoked_ms")?;
-        let rows = statement.query_map([], |row| {
-            Ok(Revocation {
-                serial: row.get(0)?,
-                revoked_ms: from_sql(row.get(1)?),
-            })
-        })?;
+        let rows =
+            statement.query_map([], |row| Ok(Revocation { serial: row.get(0)?, revoked_ms: from_sql(row.get(1)?) }))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -194,17 +177,10 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn seen(&self, id: &DeviceId) -> Result<Option<Seen>, StoreError> {
-        let row = self.tx.query_row(
-            "SELECT boot, connects, online FROM devices WHERE device = ?1",
-            [id.as_str()],
-            |row| {
-                Ok(Seen {
-                    boot: row.get(0)?,
-                    connects: from_sql(row.get(1)?),
-                    online: row.get(2)?,
-                })
-            },
-        );
+        let row =
+            self.tx.query_row("SELECT boot, connects, online FROM devices WHERE device = ?1", [id.as_str()], |row| {
+                Ok(Seen { boot: row.get(0)?, connects: from_sql(row.get(1)?), online: row.get(2)? })
+            });
         Ok(row.optional()?)
     }
 
@@ -232,19 +208,9 @@ impl Work<'_> {
              FROM devices d ORDER BY d.device",
         )?;
         let rows = statement.query_map([], |row| {
-            let state = if row.get::<_, i64>(1)? == 0 {
-                DeviceState::Active
-            } else {
-                DeviceState::Revoked
-            };
+            let state = if row.get::<_, i64>(1)? == 0 { DeviceState::Active } else { DeviceState::Revoked };
             let not_after_s = from_sql(row.get(3)?);
-            Ok(Listed {
-                id: row.get(0)?,
-                state,
-                online: row.get(2)?,
-                not_after_s,
-                initiators: row.get(4)?,
-            })
+            Ok(Listed { id: row.get(0)?, state, online: row.get(2)?, not_after_s, initiators: row.get(4)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -39,17 +39,9 @@ impl Work<'_> {
         self.count(DEVICE, &sha256(device.as_str().as_bytes()), kind, now_ms)
     }
 
-    fn count(
-        &self,
-        scope: u8,
-        who: &[u8; 32],
-        kind: Failure,
-        now_ms: u64,
-    ) -> Result<(), StoreError> {
-        self.tx.execute(
-            "INSERT INTO failures VALUES (?1, ?2, ?3, ?4)",
-            params![scope, who, kind as u8, to_sql(now_ms)],
-        )?;
+    fn count(&self, scope: u8, who: &[u8; 32], kind: Failure, now_ms: u64) -> Result<(), StoreError> {
+        self.tx
+            .execute("INSERT INTO failures VALUES (?1, ?2, ?3, ?4)", params![scope, who, kind as u8, to_sql(now_ms)])?;
         Ok(())
     }
 
@@ -57,12 +49,7 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn person_failures(
-        &self,
-        tag: &SubjectTag,
-        kind: Failure,
-        since_ms: u64,
-    ) -> Result<u32, StoreError> {
+    pub fn person_failures(&self, tag: &SubjectTag, kind: Failure, since_ms: u64) -> Result<u32, StoreError> {
         Ok(self.tx.query_row(
             "SELECT count(*) FROM failures WHERE scope = 0 AND who = ?1 AND kind = ?2 AND at_ms > ?3",
             params![tag, kind as u8, to_sql(since_ms)],
@@ -77,9 +64,7 @@ impl Work<'_> {
     pub fn device_failures(&self, device: &DeviceId, since_ms: u64) -> Result<u32, StoreError> {
         let who = sha256(device.as_str().as_bytes());
         let query = "SELECT count(*) FROM failures WHERE scope = 1 AND who = ?1 AND at_ms > ?2";
-        Ok(self
-            .tx
-            .query_row(query, params![who, to_sql(since_ms)], |row| row.get(0))?)
+        Ok(self.tx.query_row(query, params![who, to_sql(since_ms)], |row| row.get(0))?)
     }
 
     /// Forgets a person's failures: they were recognised.
@@ -87,8 +72,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn clear_failures(&self, tag: &SubjectTag) -> Result<(), StoreError> {
-        self.tx
-            .execute("DELETE FROM failures WHERE scope = 0 AND who = ?1", [tag])?;
+        self.tx.execute("DELETE FROM failures WHERE scope = 0 AND who = ?1", [tag])?;
         Ok(())
     }
 
@@ -97,9 +81,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn drop_failures(&self, until_ms: u64) -> Result<u64, StoreError> {
-        let dropped = self
-            .tx
-            .execute("DELETE FROM failures WHERE at_ms <= ?1", [to_sql(until_ms)])?;
+        let dropped = self.tx.execute("DELETE FROM failures WHERE at_ms <= ?1", [to_sql(until_ms)])?;
         Ok(from_sql(i64::try_from(dropped).unwrap_or(i64::MAX)))
     }
 }

@@ -42,22 +42,13 @@ impl Work<'_> {
     /// When the database refuses or the store's key is another one.
     pub fn subject(&self, iin: &Iin) -> Result<Option<Subject>, StoreError> {
         let tag = self.tag(iin);
-        let wrapped: Option<Vec<u8>> = self
-            .tx
-            .query_row(
-                "SELECT ledger_key FROM subjects WHERE tag = ?1",
-                [tag],
-                |row| row.get(0),
-            )
-            .optional()?;
+        let wrapped: Option<Vec<u8>> =
+            self.tx.query_row("SELECT ledger_key FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).optional()?;
         let Some(wrapped) = wrapped else {
             return Ok(None);
         };
         let key = self.vault.unwrap(&wrapped, &tag)?;
-        Ok(Some(Subject {
-            tag,
-            person: vault::person_name(&key, iin),
-        }))
+        Ok(Some(Subject { tag, person: vault::person_name(&key, iin) }))
     }
 
     /// The person, registered now if need be.
@@ -71,14 +62,8 @@ impl Work<'_> {
         let tag = self.tag(iin);
         let key = Vault::fresh()?;
         let wrapped = self.vault.wrap(&key, &tag)?;
-        self.tx.execute(
-            "INSERT INTO subjects VALUES (?1, ?2, ?3)",
-            params![tag, wrapped, to_sql(now_ms)],
-        )?;
-        Ok(Subject {
-            tag,
-            person: vault::person_name(&key, iin),
-        })
+        self.tx.execute("INSERT INTO subjects VALUES (?1, ?2, ?3)", params![tag, wrapped, to_sql(now_ms)])?;
+        Ok(Subject { tag, person: vault::person_name(&key, iin) })
     }
 
     /// Keeps a reference; one of the same source is destroyed and followed by the next version.
@@ -153,28 +138,17 @@ impl Work<'_> {
         let key: Key = self.vault.unwrap(&wrapped, &label)?;
         let plain = vault::decrypt(&key, &body, &label)?;
         let (template, picture) = from_bytes(&plain).ok_or(StoreError::Damaged("reference"))?;
-        Ok(Some(Reference {
-            template,
-            picture,
-            model,
-        }))
+        Ok(Some(Reference { template, picture, model }))
     }
 
     /// Whether there is a reference of this source that is still in force.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn has_reference(
-        &self,
-        subject: &SubjectTag,
-        source: Source,
-        now_ms: u64,
-    ) -> Result<bool, StoreError> {
+    pub fn has_reference(&self, subject: &SubjectTag, source: Source, now_ms: u64) -> Result<bool, StoreError> {
         Ok(self
             .tx
-            .prepare_cached(
-                "SELECT 1 FROM portraits WHERE subject = ?1 AND source = ?2 AND expires_ms > ?3",
-            )?
+            .prepare_cached("SELECT 1 FROM portraits WHERE subject = ?1 AND source = ?2 AND expires_ms > ?3")?
             .exists(params![subject, source as u8, to_sql(now_ms)])?)
     }
 
@@ -193,18 +167,10 @@ impl Work<'_> {
             return Ok(None);
         };
         let references = self.forget(&tag, Source::Document)? + self.forget(&tag, Source::Live)?;
-        self.tx
-            .execute("DELETE FROM failures WHERE scope = 0 AND who = ?1", [tag])?;
-        self.tx.execute(
-            "UPDATE subjects SET ledger_key = zeroblob(length(ledger_key)) WHERE tag = ?1",
-            [tag],
-        )?;
-        self.tx
-            .execute("DELETE FROM subjects WHERE tag = ?1", [tag])?;
-        Ok(Some(Destroyed {
-            person: subject.person,
-            references,
-        }))
+        self.tx.execute("DELETE FROM failures WHERE scope = 0 AND who = ?1", [tag])?;
+        self.tx.execute("UPDATE subjects SET ledger_key = zeroblob(length(ledger_key)) WHERE tag = ?1", [tag])?;
+        self.tx.execute("DELETE FROM subjects WHERE tag = ?1", [tag])?;
+        Ok(Some(Destroyed { person: subject.person, references }))
     }
 
     /// When the person last withdrew their consent, Unix milliseconds.
@@ -212,11 +178,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn withdrawn_ms(&self, tag: &SubjectTag) -> Result<Option<u64>, StoreError> {
-        let row = self.tx.query_row(
-            "SELECT at_ms FROM withdrawals WHERE tag = ?1",
-            [tag],
-            |row| row.get(0),
-        );
+        let row = self.tx.query_row("SELECT at_ms FROM withdrawals WHERE tag = ?1", [tag], |row| row.get(0));
         Ok(row.optional()?.map(from_sql))
     }
 
@@ -225,19 +187,13 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn destroy_expired(&self, now_ms: u64) -> Result<Vec<(SubjectTag, usize)>, StoreError> {
-        let mut statement = self.tx.prepare_cached(
-            "SELECT subject, source FROM portraits WHERE expires_ms <= ?1 LIMIT 100",
-        )?;
-        let rows: Vec<(SubjectTag, u8)> = statement
-            .query_map([to_sql(now_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+        let mut statement =
+            self.tx.prepare_cached("SELECT subject, source FROM portraits WHERE expires_ms <= ?1 LIMIT 100")?;
+        let rows: Vec<(SubjectTag, u8)> =
+            statement.query_map([to_sql(now_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         let mut destroyed = Vec::new();
         for (tag, source) in rows {
-            let source = if source == Source::Document as u8 {
-                Source::Document
-            } else {
-                Source::Live
-            };
+            let source = if source == Source::Document as u8 { Source::Document } else { Source::Live };
             destroyed.push((tag, self.forget(&tag, source)?));
         }
         Ok(destroyed)
@@ -251,10 +207,7 @@ impl Work<'_> {
              WHERE subject = ?1 AND source = ?2",
             of,
         )?;
-        Ok(self.tx.execute(
-            "DELETE FROM portraits WHERE subject = ?1 AND source = ?2",
-            of,
-        )?)
+        Ok(self.tx.execute("DELETE FROM portraits WHERE subject = ?1 AND source = ?2", of)?)
     }
 }
 
@@ -265,11 +218,8 @@ fn label(subject: &SubjectTag, source: Source, version: u64) -> Vec<u8> {
 
 /// scale (f32 bits, big endian), count (u16), numbers, picture.
 fn to_bytes(reference: &Reference) -> Zeroizing<Vec<u8>> {
-    let Reference {
-        template, picture, ..
-    } = reference;
-    let count =
-        u16::try_from(template.values().len()).expect("a template has at most 1024 numbers");
+    let Reference { template, picture, .. } = reference;
+    let count = u16::try_from(template.values().len()).expect("a template has at most 1024 numbers");
     let mut bytes = Zeroizing::new(Vec::with_capacity(6 + usize::from(count) + picture.len()));
     bytes.extend(template.scale().to_bits().to_be_bytes());
     bytes.extend(count.to_be_bytes());
@@ -284,10 +234,7 @@ fn from_bytes(bytes: &[u8]) -> Option<(Template, Zeroizing<Vec<u8>>)> {
     let (values, picture) = rest.split_at_checked(u16::from_be_bytes(*count).into())?;
     let scale = f32::from_bits(u32::from_be_bytes(*scale));
     let values = values.iter().map(|value| value.cast_signed()).collect();
-    Some((
-        Template::new(scale, values),
-        Zeroizing::new(picture.to_vec()),
-    ))
+    Some((Template::new(scale, values), Zeroizing::new(picture.to_vec())))
 }
 
 impl From<getrandom::Error> for VaultError {

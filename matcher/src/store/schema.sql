@@ -6,6 +6,7 @@ CREATE TABLE devices (
     boot      BLOB,                        -- of the last state message
     connects  INTEGER NOT NULL DEFAULT 0,
     online    INTEGER NOT NULL DEFAULT 0,
+    audited   INTEGER NOT NULL DEFAULT 0,  -- every audit record up to this number is here
     added_ms  INTEGER NOT NULL
 ) STRICT;
 

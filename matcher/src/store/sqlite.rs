@@ -68,10 +68,7 @@ impl Store {
     /// When file or key cannot be used, or the file is of another version.
     pub fn open(path: &Path, key: &Path) -> Result<Self, StoreError> {
         let vault = Vault::open(key)?;
-        let failed = |cause| StoreError::Open {
-            path: path.to_owned(),
-            cause,
-        };
+        let failed = |cause| StoreError::Open { path: path.to_owned(), cause };
         if !path.exists() {
             // Made by ourselves first, so that nobody else may read it for a moment.
             files::write_secret(path, "").map_err(VaultError::File)?;
@@ -88,9 +85,7 @@ impl Store {
     }
 
     fn prepare(&mut self, path: &Path) -> Result<(), StoreError> {
-        let tx = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
             0 => {
                 tx.execute_batch(SCHEMA)?;
@@ -98,10 +93,7 @@ impl Store {
             }
             VERSION => {}
             found => {
-                return Err(StoreError::Version {
-                    path: path.to_owned(),
-                    found,
-                });
+                return Err(StoreError::Version { path: path.to_owned(), found });
             }
         }
         Ok(tx.commit()?)
@@ -112,13 +104,8 @@ impl Store {
     /// # Errors
     /// When another one stays open for longer than 10 seconds.
     pub fn begin(&mut self) -> Result<Work<'_>, StoreError> {
-        let tx = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Work {
-            tx,
-            vault: &self.vault,
-        })
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Work { tx, vault: &self.vault })
     }
 
     /// 16 hexadecimal digits that only holders of the store's key can tell.
@@ -131,8 +118,7 @@ impl Store {
     /// # Errors
     /// When SQLite refuses. While another program reads, the log is emptied later.
     pub fn settle(&self) -> Result<(), StoreError> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
 }

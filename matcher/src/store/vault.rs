@@ -32,9 +32,7 @@ pub enum VaultError {
     #[error("store key file: 64 hexadecimal digits expected; restore it from its backup")]
     Key,
     /// The bytes were made under another key, or changed.
-    #[error(
-        "a record cannot be decrypted: the store key is another one, or the database was changed"
-    )]
+    #[error("a record cannot be decrypted: the store key is another one, or the database was changed")]
     Sealed,
     /// No random bytes.
     #[error("the system gives no random bytes")]
@@ -57,10 +55,7 @@ impl Vault {
         let mut key: Key = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim(), key.as_mut_slice()).map_err(|_| VaultError::Key)?;
         let derive = |purpose: &[u8]| keyed_hash(&key, &[purpose]);
-        Ok(Self {
-            wrapping: derive(b"didar store: wrapping"),
-            index: derive(b"didar store: subjects"),
-        })
+        Ok(Self { wrapping: derive(b"didar store: wrapping"), index: derive(b"didar store: subjects") })
     }
 
     /// The row name of a person: worthless without the store's key.
@@ -83,11 +78,7 @@ impl Vault {
 
     pub(crate) fn unwrap(&self, wrapped: &[u8], label: &[u8]) -> Result<Key, VaultError> {
         let bytes = decrypt(&self.wrapping, wrapped, label)?;
-        bytes
-            .as_slice()
-            .try_into()
-            .map(Zeroizing::new)
-            .map_err(|_| VaultError::Sealed)
+        bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| VaultError::Sealed)
     }
 }
 
@@ -100,29 +91,16 @@ pub(crate) fn encrypt(key: &Key, plain: &[u8], label: &[u8]) -> Result<Vec<u8>, 
     let nonce: [u8; NONCE_LEN] = random().map_err(|_| VaultError::Random)?;
     let mut body = Zeroizing::new(plain.to_vec());
     let tag = cipher(key)
-        .seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(label),
-            &mut body,
-        )
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(label), &mut body)
         .map_err(|_| VaultError::Sealed)?;
     Ok([&nonce[..], &body, tag.as_ref()].concat())
 }
 
-pub(crate) fn decrypt(
-    key: &Key,
-    sealed: &[u8],
-    label: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let (nonce, body) = sealed
-        .split_at_checked(NONCE_LEN)
-        .ok_or(VaultError::Sealed)?;
+pub(crate) fn decrypt(key: &Key, sealed: &[u8], label: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(VaultError::Sealed)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Sealed)?;
     let mut body = Zeroizing::new(body.to_vec());
-    let length = cipher(key)
-        .open_in_place(nonce, Aad::from(label), &mut body)
-        .map_err(|_| VaultError::Sealed)?
-        .len();
+    let length = cipher(key).open_in_place(nonce, Aad::from(label), &mut body).map_err(|_| VaultError::Sealed)?.len();
     body.truncate(length);
     Ok(body)
 }
@@ -132,8 +110,7 @@ fn cipher(key: &Key) -> LessSafeKey {
 }
 
 fn keyed_hash(key: &Key, parts: &[&[u8]]) -> Key {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes a key of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes a key of any length");
     for part in parts {
         mac.update(part);
     }

@@ -15,9 +15,8 @@ use didar_matcher::store::{Store, make_store_key};
 use didar_protocol::id::{AttemptId, DeviceId, Env, Hash, Iin, RequestId, sha256};
 use didar_protocol::light_code::{CodeShape, Light, light_code};
 use didar_protocol::message::{
-    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Consent, ConsentMethod, Ending,
-    Event, Kind, Message, ModelRef, ModelRole, Motion, Outcome, PassiveSummary, Picture, Quality,
-    Receipt, State, Template, Verdict,
+    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Consent, ConsentMethod, Ending, Event, Kind,
+    Message, ModelRef, ModelRole, Motion, Outcome, PassiveSummary, Picture, Quality, Receipt, State, Template, Verdict,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{self, Entropy, SealKey, Signed, SoftwareSigner};
@@ -45,8 +44,7 @@ impl Portraits for Eyes {
     }
 
     fn similarity(&self, a: &Template, b: &Template) -> Option<f32> {
-        let numbers =
-            |t: &Template| didar_vision::Template::from_quantised(t.scale(), t.values()).ok();
+        let numbers = |t: &Template| didar_vision::Template::from_quantised(t.scale(), t.values()).ok();
         Some(numbers(a)?.similarity(&numbers(b)?))
     }
 
@@ -72,14 +70,7 @@ impl Witness for Judge {
         _: i16,
     ) -> (Liveness, Vec<(&'static str, i64)>) {
         let live = transcript.code == code;
-        (
-            if live {
-                Liveness::Live
-            } else {
-                Liveness::Spoof(Reason::LightCodeWrong)
-            },
-            vec![("wrong_slots", 0)],
-        )
+        (if live { Liveness::Live } else { Liveness::Spoof(Reason::LightCodeWrong) }, vec![("wrong_slots", 0)])
     }
 
     fn policy_version(&self) -> u32 {
@@ -90,13 +81,7 @@ impl Witness for Judge {
 /// A face that looks into this direction of an imagined plane: two are alike by the cosine of the angle between them.
 pub fn template(degrees: u8) -> Template {
     let angle = f32::from(degrees).to_radians();
-    Template::new(
-        1.0 / 127.0,
-        vec![
-            (angle.cos() * 127.0).round() as i8,
-            (angle.sin() * 127.0).round() as i8,
-        ],
-    )
+    Template::new(1.0 / 127.0, vec![(angle.cos() * 127.0).round() as i8, (angle.sin() * 127.0).round() as i8])
 }
 
 pub fn picture(degrees: u8) -> Vec<u8> {
@@ -132,22 +117,11 @@ pub fn request_for(id: &str) -> (String, KeyPair) {
 pub fn kiosk(ca: &Ca, id: &str, issued_ms: u64, days: u32) -> Kiosk {
     let (request, key) = request_for(id);
     let device: DeviceId = id.parse().unwrap();
-    let certificate_pem = ca
-        .sign_device(&request, &device, Validity { issued_ms, days })
-        .unwrap();
-    let der = Certificate::from_pem(&certificate_pem)
-        .unwrap()
-        .der()
-        .to_vec();
+    let certificate_pem = ca.sign_device(&request, &device, Validity { issued_ms, days }).unwrap();
+    let der = Certificate::from_pem(&certificate_pem).unwrap().der().to_vec();
     let key_pem = key.serialize_pem();
     let signer = SoftwareSigner::from_pkcs8_pem(&key_pem, &der).unwrap();
-    Kiosk {
-        id: device,
-        signer,
-        certificate_pem,
-        key_pem,
-        requests: 0,
-    }
+    Kiosk { id: device, signer, certificate_pem, key_pem, requests: 0 }
 }
 
 pub fn site() -> Site {
@@ -159,15 +133,7 @@ pub fn site_with(change: &str) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let ca = Ca::init(&root.join("ca"), NOW).unwrap();
-    let matcher = ca
-        .issue(
-            &Subject::Matcher("matcher-1".into()),
-            Validity {
-                issued_ms: NOW,
-                days: 3650,
-            },
-        )
-        .unwrap();
+    let matcher = ca.issue(&Subject::Matcher("matcher-1".into()), Validity { issued_ms: NOW, days: 3650 }).unwrap();
     let home = root.join("matcher");
     didar_matcher::files::make_folder(&home).unwrap();
     didar_matcher::files::write_secret(&home.join("matcher.key"), &matcher.key_pem).unwrap();
@@ -176,41 +142,21 @@ pub fn site_with(change: &str) -> Site {
     make_store_key(&home.join("store.key")).unwrap();
     let mut text = config::SHIPPED.to_owned();
     if let Some((key, value)) = change.split_once('=') {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(key.trim()))
-            .unwrap()
-            .to_owned();
+        let line = text.lines().find(|line| line.starts_with(key.trim())).unwrap().to_owned();
         text = text.replace(&line, &format!("{} = {}", key.trim(), value.trim()));
     }
     std::fs::write(home.join("matcher.toml"), text).unwrap();
     let config = Config::read(&home.join("matcher.toml")).unwrap();
     let service = service(&config);
-    let seal_key = Identity::load(&config)
-        .unwrap()
-        .seal_public()
-        .swap_remove(0);
-    Site {
-        folder,
-        ca,
-        config,
-        service,
-        seal_key,
-    }
+    let seal_key = Identity::load(&config).unwrap().seal_public().swap_remove(0);
+    Site { folder, ca, config, service, seal_key }
 }
 
 /// The service of this configuration, with scripted eyes; opened again it remembers.
 pub fn service(config: &Config) -> Service {
     let store = Store::open(&config.store.database, &config.keys.store).unwrap();
     let identity = Identity::load(config).unwrap();
-    Service::new(
-        Env::Test,
-        store,
-        identity,
-        Rules::new(config, 0.4),
-        Box::new(Eyes),
-        Box::new(Judge),
-    )
+    Service::new(Env::Test, store, identity, Rules::new(config, 0.4), Box::new(Eyes), Box::new(Judge))
 }
 
 impl Site {
@@ -223,43 +169,22 @@ impl Site {
     pub fn add(&mut self, kiosk: &Kiosk) {
         let certificate = Certificate::from_pem(&kiosk.certificate_pem).unwrap();
         let work = self.service.store().begin().unwrap();
-        work.add_device(&kiosk.id, &certificate, &["egov".parse().unwrap()], NOW)
-            .unwrap();
+        work.add_device(&kiosk.id, &certificate, &["egov".parse().unwrap()], NOW).unwrap();
         work.commit().unwrap();
     }
 
     pub fn enrol(&mut self, iin: &str, degrees: u8) {
         let iin: Iin = iin.parse().unwrap();
-        let reference = Reference {
-            template: template(degrees),
-            picture: Zeroizing::new(picture(degrees)),
-            model: MODEL,
-        };
+        let reference =
+            Reference { template: template(degrees), picture: Zeroizing::new(picture(degrees)), model: MODEL };
         let work = self.service.store().begin().unwrap();
         let subject = work.make_subject(&iin, NOW).unwrap();
-        work.put_reference(
-            &subject.tag,
-            Source::Document,
-            &reference,
-            NOW,
-            NOW + 400 * DAY_S * 1000,
-        )
-        .unwrap();
+        work.put_reference(&subject.tag, Source::Document, &reference, NOW, NOW + 400 * DAY_S * 1000).unwrap();
         work.commit().unwrap();
     }
 
-    pub fn handle(
-        &mut self,
-        kiosk: &Kiosk,
-        lane: Lane,
-        bytes: &[u8],
-        now_ms: u64,
-    ) -> Vec<Outgoing> {
-        let topic = Topic::Device {
-            env: Env::Test,
-            device: kiosk.id.clone(),
-            lane,
-        };
+    pub fn handle(&mut self, kiosk: &Kiosk, lane: Lane, bytes: &[u8], now_ms: u64) -> Vec<Outgoing> {
+        let topic = Topic::Device { env: Env::Test, device: kiosk.id.clone(), lane };
         self.service.handle(&topic.to_string(), bytes, now_ms)
     }
 
@@ -267,21 +192,14 @@ impl Site {
     pub fn challenge(&mut self, kiosk: &mut Kiosk, iin: &str, now_ms: u64) -> Challenge {
         let request = kiosk_request(kiosk, iin, now_ms);
         let bytes = kiosk.ask(&self.seal_key, request);
-        read(
-            &self.handle(kiosk, Lane::ChallengeRequest, &bytes, now_ms),
-            Lane::Challenge,
-        )
-        .expect("a challenge")
+        read(&self.handle(kiosk, Lane::ChallengeRequest, &bytes, now_ms), Lane::Challenge).expect("a challenge")
     }
 
     /// Asks and gets a refusal.
     pub fn refused(&mut self, kiosk: &mut Kiosk, request: ChallengeRequest, now_ms: u64) -> Reason {
         let bytes = kiosk.ask(&self.seal_key, request);
-        let verdict: Verdict = read(
-            &self.handle(kiosk, Lane::ChallengeRequest, &bytes, now_ms),
-            Lane::Verdict,
-        )
-        .unwrap();
+        let verdict: Verdict =
+            read(&self.handle(kiosk, Lane::ChallengeRequest, &bytes, now_ms), Lane::Verdict).unwrap();
         assert_eq!(verdict.attempt, None);
         verdict.reason
     }
@@ -289,11 +207,7 @@ impl Site {
     /// Sends an attempt and gets the verdict.
     pub fn verdict(&mut self, kiosk: &Kiosk, attempt: &Attempt, now_ms: u64) -> Verdict {
         let bytes = kiosk.send(&self.seal_key, attempt);
-        read(
-            &self.handle(kiosk, Lane::Attempt, &bytes, now_ms),
-            Lane::Verdict,
-        )
-        .expect("a verdict")
+        read(&self.handle(kiosk, Lane::Attempt, &bytes, now_ms), Lane::Verdict).expect("a verdict")
     }
 
     pub fn ledger(&mut self) -> Vec<serde_json::Value> {
@@ -310,11 +224,7 @@ impl Site {
 
     pub fn last_line(&mut self) -> String {
         let line = self.ledger().pop().unwrap();
-        format!(
-            "{} {}",
-            line["what"].as_str().unwrap(),
-            line["reason"].as_str().unwrap_or("-")
-        )
+        format!("{} {}", line["what"].as_str().unwrap(), line["reason"].as_str().unwrap_or("-"))
     }
 }
 
@@ -340,30 +250,14 @@ pub fn kiosk_request(kiosk: &mut Kiosk, iin: &str, now_ms: u64) -> ChallengeRequ
 
 impl Kiosk {
     pub fn ask(&self, key: &SealKey, request: ChallengeRequest) -> Vec<u8> {
-        self.sealed(
-            key,
-            Kind::ChallengeRequest,
-            None,
-            &request.encode().unwrap(),
-        )
+        self.sealed(key, Kind::ChallengeRequest, None, &request.encode().unwrap())
     }
 
     pub fn send(&self, key: &SealKey, attempt: &Attempt) -> Vec<u8> {
-        self.sealed(
-            key,
-            Kind::Attempt,
-            Some(&attempt.attempt),
-            &attempt.encode().unwrap(),
-        )
+        self.sealed(key, Kind::Attempt, Some(&attempt.attempt), &attempt.encode().unwrap())
     }
 
-    pub fn sealed(
-        &self,
-        key: &SealKey,
-        kind: Kind,
-        attempt: Option<&AttemptId>,
-        payload: &[u8],
-    ) -> Vec<u8> {
+    pub fn sealed(&self, key: &SealKey, kind: Kind, attempt: Option<&AttemptId>, payload: &[u8]) -> Vec<u8> {
         let signed = seal::sign(kind, payload, &self.signer).unwrap();
         let mut entropy = [0; 32];
         getrandom::fill(&mut entropy).unwrap();
@@ -372,19 +266,12 @@ impl Kiosk {
 
     /// A proof of a live face that looks into this direction, as the challenge asks.
     pub fn proof(&self, challenge: &Challenge, degrees: u8) -> Attempt {
-        let code = light_code(
-            &challenge.nonce,
-            &challenge.attempt,
-            &self.id,
-            CodeShape::AT_30,
-        );
+        let code = light_code(&challenge.nonce, &challenge.attempt, &self.id, CodeShape::AT_30);
         self.proof_with(challenge, degrees, code)
     }
 
     pub fn proof_with(&self, challenge: &Challenge, degrees: u8, code: Vec<Light>) -> Attempt {
-        let picture = challenge
-            .picture
-            .then(|| Picture::from_jpeg(picture(degrees)));
+        let picture = challenge.picture.then(|| Picture::from_jpeg(picture(degrees)));
         Attempt {
             attempt: challenge.attempt,
             device: self.id.clone(),
@@ -404,42 +291,18 @@ impl Kiosk {
                 switches: Vec::new(),
                 frames: Vec::new(),
             }),
-            passive: PassiveSummary {
-                frames: 10,
-                mean_llr_milli: 1000,
-                worst_llr_milli: 0,
-                context_missing: 0,
-            },
-            motion: Motion {
-                frames: 20,
-                still_pairs: 0,
-                path_px10: 30,
-                blink: true,
-            },
-            quality: Quality {
-                faces: 1,
-                ..Quality::default()
-            },
-            models: vec![ModelRef {
-                role: ModelRole::Embedding,
-                sha256: MODEL,
-            }],
+            passive: PassiveSummary { frames: 10, mean_llr_milli: 1000, worst_llr_milli: 0, context_missing: 0 },
+            motion: Motion { frames: 20, still_pairs: 0, path_px10: 30, blink: true },
+            quality: Quality { faces: 1, ..Quality::default() },
+            models: vec![ModelRef { role: ModelRole::Embedding, sha256: MODEL }],
             continuity_milli: 900,
-            ending: Ending::Proved {
-                template: template(degrees),
-                picture,
-            },
+            ending: Ending::Proved { template: template(degrees), picture },
             sent_at_ms: challenge.server_time_ms + 900,
         }
     }
 
     pub fn record(&self, number: u64, previous: Hash, entry: AuditEntry) -> Vec<u8> {
-        let record = AuditRecord {
-            device: self.id.clone(),
-            number,
-            previous,
-            entry,
-        };
+        let record = AuditRecord { device: self.id.clone(), number, previous, entry };
         seal::sign(Kind::AuditRecord, &record.encode().unwrap(), &self.signer).unwrap()
     }
 
@@ -475,9 +338,7 @@ pub fn ended(attempt: Option<AttemptId>, outcome: Outcome) -> AuditEntry {
 
 /// The message for this lane among those that go out, with its signature checked.
 pub fn read<M: Message>(out: &[Outgoing], lane: Lane) -> Option<M> {
-    let found = out
-        .iter()
-        .find(|out| matches!(&out.topic, Topic::Device { lane: found, .. } if *found == lane))?;
+    let found = out.iter().find(|out| matches!(&out.topic, Topic::Device { lane: found, .. } if *found == lane))?;
     Some(open(&found.payload))
 }
 
@@ -495,12 +356,7 @@ pub fn receipt(out: &[Outgoing]) -> (u64, Vec<u64>) {
 /// `alarm: note` and `event-kind: note` of everything told to operators.
 pub fn told(out: &[Outgoing]) -> Vec<String> {
     out.iter()
-        .filter(|out| {
-            matches!(
-                out.topic,
-                Topic::OperatorEvents { .. } | Topic::OperatorAlarms { .. }
-            )
-        })
+        .filter(|out| matches!(out.topic, Topic::OperatorEvents { .. } | Topic::OperatorAlarms { .. }))
         .map(|out| {
             let event: Event = open(&out.payload);
             format!("{}: {}", event.kind.name(), event.note)
