@@ -67,10 +67,11 @@ const SEED: u64 = 20_260_712;
 
 /// A consent that covers `purpose` from now for an hour.
 pub fn consent(purpose: &str) -> Value {
-    let now = unix_seconds();
+    let now = jiff::Timestamp::now();
+    let at = |seconds: i64| (now + jiff::SignedDuration::from_secs(seconds)).to_string();
     json!({
-        "given_at": now.saturating_sub(5),
-        "expires_at": now + 3_600,
+        "given_at": at(-5),
+        "expires_at": at(3_600),
         "purpose": purpose,
         "method": "screen",
         "text_version": "2026-07",
@@ -244,9 +245,4 @@ fn save(picture: &RgbImage, path: &Path) -> Result<()> {
 #[expect(clippy::disallowed_methods, reason = "the stage stands in real time, as its audience does")]
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "a consent is given in real time")]
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "telling the story in the terminal is what this program is for")]
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,11 +44,22 @@ const READY_MAX_MS: u64 = 2_000;
 /// How long the audit record may take after the cable is back.
 const AUDIT_WAIT: Duration = Duration::from_secs(40);
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
-            told = tell(&Arguments::parse()) => told,
+            told = tell(&arguments) => told,
             _ = tokio::signal::ctrl_c() => bail!("stopped; every process of the demo is ended"),
         }
     })
@@ -205,7 +217,6 @@ fn end(
     watch.stop()?;
     let centre = site.centre();
     let ledger = site.matcher(&["ledger", "verify", "--dir", centre.to_str().context("path")?])?;
-    let mut story = story;
     story.say(&format!("ledger: {}", ledger.trim()));
     site.close()?;
     story.finish()
