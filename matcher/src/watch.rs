@@ -21,6 +21,10 @@ use crate::pki::{Certificate, Holder, PkiError};
 use crate::time;
 use crate::tls::{self, TlsError};
 
+/// A connection that ends sooner than this after its beginning is a short one.
+const SHORT_MS: u64 = 5_000;
+/// Short connections in a row after which somebody else must be using the certificate.
+const SHORT_MAX: u32 = 3;
 /// Before the next try to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -73,7 +77,10 @@ pub enum WatchError {
         cause: Box<ConnectionError>,
     },
     /// Somebody else connected with the same certificate.
-    #[error("another program watches with this operator's certificate: each needs one of its own")]
+    #[error(
+        "another program watches with this operator's certificate, and the broker lets only one of them stay: \
+         issue a certificate of its own with didar-matcher ca operator NAME"
+    )]
     TakenOver,
 }
 
@@ -105,10 +112,13 @@ pub async fn watch(post: &Post, mut show: impl FnMut(Sight) -> ControlFlow<()>) 
     let (client, mut connection) = mqtt::connect(&post.url, &format!("operator:{name}"), transport);
     let filters = ["test", "production"].map(|env| Filter::new(format!("didar/1/{env}/operator/#"), QoS::AtLeastOnce));
     let mut was_connected = false;
+    let mut since_ms = None;
+    let mut short = 0;
     loop {
         let seen = match connection.poll().await {
             Ok(MqttEvent::Incoming(Packet::ConnAck(_))) => {
                 was_connected = true;
+                since_ms = Some(time::now_ms());
                 match client.try_subscribe_many(filters.clone()) {
                     Ok(()) => continue,
                     Err(cause) => Sight::Lost(cause.to_string()),
@@ -127,6 +137,16 @@ pub async fn watch(post: &Post, mut show: impl FnMut(Sight) -> ControlFlow<()>) 
                 return Err(WatchError::Connect { url: post.url.clone(), cause: Box::new(cause) });
             }
             Err(cause) => {
+                // Mosquitto says goodbye to whoever is replaced, but often hangs up before that is read.
+                let lived_ms = since_ms.take().map(|since: u64| time::now_ms().saturating_sub(since));
+                match lived_ms {
+                    Some(lived_ms) if lived_ms < SHORT_MS => short += 1,
+                    Some(_) => short = 0,
+                    None => {}
+                }
+                if short >= SHORT_MAX {
+                    return Err(WatchError::TakenOver);
+                }
                 time::wait(PAUSE).await;
                 Sight::Lost(cause.to_string())
             }
