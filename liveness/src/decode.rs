@@ -26,10 +26,11 @@ const STATES: [Light; 4] = [Light::Off, Light::Left, Light::Right, Light::Both];
 
 /// Decodes the transcript's slots.
 pub fn decode(transcript: &LightTranscript) -> Decoded {
-    decode_looks(&crate::fit::looks(transcript), &transcript.code)
+    decode_looks(&crate::fit::looks(transcript), &transcript.code, usize::MAX)
 }
 
-pub(crate) fn decode_looks(looks: &[Look], code: &[Light]) -> Decoded {
+/// Decodes slot by slot and stops after more than `wrong_max` wrong ones.
+pub(crate) fn decode_looks(looks: &[Look], code: &[Light], wrong_max: usize) -> Decoded {
     let mut decoded = Decoded { slots: Vec::new(), wrong: 0, missing: 0, explained: 0.0 };
     let (mut unexplained, mut changes) = (0.0, 0.0);
     let mean = mean_face(looks);
@@ -45,6 +46,9 @@ pub(crate) fn decode_looks(looks: &[Look], code: &[Light]) -> Decoded {
         let best = (0..STATES.len()).fold(0, |best, k| if misfits[k] < misfits[best] { k } else { best });
         decoded.slots.push(Some(STATES[best]));
         decoded.wrong += usize::from(STATES[best] != ordered);
+        if decoded.wrong > wrong_max {
+            break;
+        }
         for look in own {
             let factor = fit.factor(look, ordered);
             for (cell, fitted) in fit.face.iter().enumerate() {

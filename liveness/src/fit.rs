@@ -186,7 +186,7 @@ impl Fit {
         let factor = self.factor(look, light);
         let expected: [Option<f64>; CELLS] =
             std::array::from_fn(|cell| self.face[cell].as_ref().map(|fitted| fitted.at(factor, light)));
-        let slopes: [[f64; 2]; CELLS] = std::array::from_fn(|cell| slopes(&expected, cell));
+        let slopes: [[f64; MOVES]; CELLS] = std::array::from_fn(|cell| slopes(&expected, cell));
         let weight = |cell: usize| {
             let noise = noise(self.face[cell].as_ref().map_or(0.0, |fitted| fitted.ambient.max(0.0)));
             1.0 / (noise * noise)
@@ -195,7 +195,7 @@ impl Fit {
         let mut sum = 0.0;
         for (cell, expected) in expected.iter().enumerate() {
             let Some(expected) = expected else { continue };
-            let expected = expected + shift[0] * slopes[cell][0] + shift[1] * slopes[cell][1];
+            let expected = (0..MOVES).fold(*expected, |sum, k| sum + shift[k] * slopes[cell][k]);
             // A clipped cell says "at least so bright".
             if look.clipped[cell] && expected >= look.face[cell] {
                 continue;
@@ -208,33 +208,35 @@ impl Fit {
 }
 
 /// How the expected brightness changes from cell to cell, to the right and downwards; 0 at the rim.
-fn slopes(expected: &[Option<f64>; CELLS], cell: usize) -> [f64; 2] {
+fn slopes(expected: &[Option<f64>; CELLS], cell: usize) -> [f64; MOVES] {
     let (column, row) = (cell % GRID, cell / GRID);
     let between = |low: usize, high: usize| match (expected[low], expected[high]) {
         (Some(low), Some(high)) => (high - low) / 2.0,
         (Some(_) | None, None) | (None, Some(_)) => 0.0,
     };
     let inner = 1..GRID - 1;
-    [
-        if inner.contains(&column) { between(cell - 1, cell + 1) } else { 0.0 },
-        if inner.contains(&row) { between(cell - GRID, cell + GRID) } else { 0.0 },
-    ]
+    let right = if inner.contains(&column) { between(cell - 1, cell + 1) } else { 0.0 };
+    let down = if inner.contains(&row) { between(cell - GRID, cell + GRID) } else { 0.0 };
+    let place = |index: usize| (index as f64 + 0.5) * 2.0 / GRID as f64 - 1.0;
+    let (x, y) = (place(column), place(row));
+    [right, down, x * right + y * down, x * down - y * right]
 }
 
 /// The shift, in cells, that explains most of the difference between a look and what is expected.
 fn shift(
     look: &Look,
     expected: &[Option<f64>; CELLS],
-    slopes: &[[f64; 2]; CELLS],
+    slopes: &[[f64; MOVES]; CELLS],
     weight: impl Fn(usize) -> f64,
-) -> [f64; 2] {
-    let (mut a, mut b) = ([[SHIFT_PRIOR, 0.0], [0.0, SHIFT_PRIOR]], [0.0; 2]);
+) -> [f64; MOVES] {
+    let (mut a, mut b) = ([[0.0; MOVES]; MOVES], [0.0; MOVES]);
+    (0..MOVES).for_each(|k| a[k][k] = SHIFT_PRIOR);
     for (cell, expected) in expected.iter().enumerate() {
         let (Some(expected), false) = (expected, look.clipped[cell]) else { continue };
         let (weight, slope) = (weight(cell), slopes[cell]);
         let distance = look.face[cell] - expected;
-        for i in 0..2 {
-            for j in 0..2 {
+        for i in 0..MOVES {
+            for j in 0..MOVES {
                 a[i][j] += weight * slope[i] * slope[j];
             }
             b[i] += weight * slope[i] * distance;
@@ -252,6 +254,8 @@ pub(crate) fn noise(brightness: f64) -> f64 {
 const NOISE_FLOOR: f64 = 0.002;
 /// Noise of a bright cell by movement: 3 % of its brightness (a sway of a fifth of a cell over a soft texture).
 const NOISE_SHARE: f64 = 0.03;
+/// Ways in which a picture moves under the grid: right, down, larger, turned.
+const MOVES: usize = 4;
 /// Weight of "nothing has shifted": a standard deviation of 0.2 cells, 2 mm.
 const SHIFT_PRIOR: f64 = 25.0;
 /// Squared noise distances beyond this count no more.

@@ -116,7 +116,7 @@ impl Figures {
     ) -> Self {
         let looks = looks(transcript);
         let fit = Fit::new(&looks, &transcript.code, None);
-        let decoded = decode_looks(&looks, &transcript.code);
+        let decoded = decode_looks(&looks, &transcript.code, usize::MAX);
         let light = Brightness::of(&looks, &fit, &transcript.code);
         let relief = relief_of(transcript, &fit, f64::from(policy.relief.distance_mm));
         let allowed = usize::from(transcript.shape.wrong_allowed);
@@ -328,7 +328,7 @@ fn late_frames(transcript: &LightTranscript, policy: &Policy) -> Option<usize> {
                 Label::Mixed | Label::Outside => u8::MAX,
             };
         }
-        let Decoded { wrong, missing, explained, .. } = decode_looks(&looks(&shifted), &shifted.code);
+        let Decoded { wrong, missing, explained, .. } = decode_looks(&looks(&shifted), &shifted.code, 0);
         let lost = (late as usize).div_ceil(usize::from(shifted.shape.frames_per_slot.max(1))) + 1;
         wrong == 0 && missing <= lost && milli(explained) >= policy.code.explained_milli_min
     })
@@ -347,7 +347,7 @@ fn dark_lamp(looks: &[Look], code: &[Light], policy: &Policy) -> Option<Light> {
             .collect()
     };
     [(Light::Left, Light::Right), (Light::Right, Light::Left)].into_iter().find_map(|(lamp, other)| {
-        let shown = decode_looks(looks, &without(lamp, other));
+        let shown = decode_looks(looks, &without(lamp, other), 0);
         let found = shown.wrong == 0 && milli(shown.explained) >= policy.code.explained_milli_min;
         found.then_some(lamp)
     })
