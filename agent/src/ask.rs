@@ -3,7 +3,7 @@
 //! **Not here:** sending ([`crate::uplink`]), keeping ([`crate::outbox`]), reading what comes in (the uplink's too).
 
 use didar_protocol::codec::EncodeError;
-use didar_protocol::id::{DeviceId, InitiatorId, Iin, RequestId, sha256};
+use didar_protocol::id::{DeviceId, Iin, InitiatorId, RequestId, sha256};
 use didar_protocol::message::{
     Attempt, AuditEntry, AuditRecord, ChallengeRequest, Consent, Ending as WireEnding, Kind, Message, ModelRef, State,
 };
@@ -80,9 +80,11 @@ pub fn prepare(draft: Draft, device: &DeviceId, id: RequestId, made_at_ms: u64) 
 /// # Errors
 /// Signing or sealing failed.
 pub fn request(request: &Request, device: &DeviceId, key: &SealKey, signer: &dyn Signer) -> Result<Vec<u8>, AskError> {
-    close(&challenge_request(request, device), |signed, entropy| {
-        seal::seal(key, Kind::ChallengeRequest, device, None, signed, entropy)
-    }, signer)
+    close(
+        &challenge_request(request, device),
+        |signed, entropy| seal::seal(key, Kind::ChallengeRequest, device, None, signed, entropy),
+        signer,
+    )
 }
 
 /// The sealed and signed attempt.
@@ -114,9 +116,13 @@ pub fn attempt(
         },
         sent_at_ms,
     };
-    close(&message, |signed, entropy| {
-        seal::seal(&challenge.seal_key, Kind::Attempt, &challenge.device, Some(&challenge.attempt), signed, entropy)
-    }, signer)
+    close(
+        &message,
+        |signed, entropy| {
+            seal::seal(&challenge.seal_key, Kind::Attempt, &challenge.device, Some(&challenge.attempt), signed, entropy)
+        },
+        signer,
+    )
 }
 
 /// What the outbox keeps of an ending.

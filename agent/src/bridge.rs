@@ -233,11 +233,15 @@ fn read_header(header: &[u8; HEADER], frame: &mut Frame) -> Result<usize, ReadEr
         b"RGB3" => (PixelFormat::Rgb8, width.checked_mul(3)),
         other => {
             let offered = String::from_utf8_lossy(other).into_owned();
-            return Err(ReadError::Malformed(format!("pixel format {offered:?}; we read GREY, YUYV, NV12, MJPG, RGB3")));
+            return Err(ReadError::Malformed(format!(
+                "pixel format {offered:?}; we read GREY, YUYV, NV12, MJPG, RGB3"
+            )));
         }
     };
     if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX || length > FRAME_MAX {
-        return Err(ReadError::Malformed(format!("{width}x{height}, {length} bytes; at most {SIDE_MAX} a side, {FRAME_MAX} bytes")));
+        return Err(ReadError::Malformed(format!(
+            "{width}x{height}, {length} bytes; at most {SIDE_MAX} a side, {FRAME_MAX} bytes"
+        )));
     }
     frame.format = format;
     frame.width = width;

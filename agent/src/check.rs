@@ -73,7 +73,11 @@ fn anchor(config: &Config) -> Result<String> {
 
 fn models(config: &Config) -> Result<String> {
     let models = Models::load(&config.models)?;
-    Ok(format!("{} of {}, every hash as in the manifest", perception::references(&models).len(), config.models.display()))
+    Ok(format!(
+        "{} of {}, every hash as in the manifest",
+        perception::references(&models).len(),
+        config.models.display()
+    ))
 }
 
 /// The folder exists, or can be made, and takes a file.

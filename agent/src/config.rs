@@ -282,7 +282,12 @@ fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let devices = match file.devices {
         DevicesText::Bridge { .. } if env != Env::Test => {
-            return Err(range(path, "devices.kind", "bridge", "`bridge` with env = \"test\" only: it is a camera made of bytes"));
+            return Err(range(
+                path,
+                "devices.kind",
+                "bridge",
+                "`bridge` with env = \"test\" only: it is a camera made of bytes",
+            ));
         }
         DevicesText::Bridge { socket } => Devices::Bridge(folder.join(socket)),
     };
@@ -290,18 +295,38 @@ fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
     let CodeText { slots, frames_per_slot, wrong_allowed } = file.code;
     let code = CodeShape::new(slots, frames_per_slot, wrong_allowed).ok_or_else(|| {
         let found = format!("{slots} slots of {frames_per_slot} frames, {wrong_allowed} wrong");
-        range(path, "code", found, "a shape whose guess bound is 2^-20: 12 slots with none wrong, or 16 with at most 2 wrong")
+        range(
+            path,
+            "code",
+            found,
+            "a shape whose guess bound is 2^-20: 12 slots with none wrong, or 16 with at most 2 wrong",
+        )
     })?;
     let PanelText { width, height } = file.panel;
     let side = Canvas::LEAST..=Canvas::MOST;
     let rules = [
         ((1..=4000).contains(&gamma_milli), "camera.gamma_milli", gamma_milli.to_string(), "1 to 4000; 1000 is linear"),
         ((5_000..=100_000).contains(&frame_us), "camera.frame_us", frame_us.to_string(), "5000 to 100000"),
-        ((100..frame_us).contains(&exposure_us), "camera.exposure_us", exposure_us.to_string(), "100 to less than camera.frame_us"),
+        (
+            (100..frame_us).contains(&exposure_us),
+            "camera.exposure_us",
+            exposure_us.to_string(),
+            "100 to less than camera.frame_us",
+        ),
         (delay_us < frame_us, "camera.delay_us", delay_us.to_string(), "less than camera.frame_us"),
-        ((60..=100).contains(&baseline_mm), "camera.baseline_mm", baseline_mm.to_string(), "60 to 100: less gives no relief, more leaves the face"),
+        (
+            (60..=100).contains(&baseline_mm),
+            "camera.baseline_mm",
+            baseline_mm.to_string(),
+            "60 to 100: less gives no relief, more leaves the face",
+        ),
         ((100..=10_000).contains(&stall_ms), "camera.stall_ms", stall_ms.to_string(), "100 to 10000"),
-        (side.contains(&width) && side.contains(&height), "panel.width and panel.height", format!("{width} x {height}"), "240 to 1280 each"),
+        (
+            side.contains(&width) && side.contains(&height),
+            "panel.width and panel.height",
+            format!("{width} x {height}"),
+            "240 to 1280 each",
+        ),
     ];
     for (holds, key, found, lawful) in rules {
         if !holds {
@@ -357,7 +382,9 @@ fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     toml::from_str(&text).map_err(|cause| ConfigError::Syntax { path: path.to_path_buf(), cause: Box::new(cause) })
 }
 
-fn parsed<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+fn parsed<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 

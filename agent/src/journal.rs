@@ -153,7 +153,8 @@ mod tests {
         let journal = Journal::default();
         let id = RequestId::from_bytes([1; 16]);
         journal.open(id);
-        for view in [View::Positioning { hint: Hint::Closer }, View::Positioning { hint: Hint::Closer }, View::Checking] {
+        for view in [View::Positioning { hint: Hint::Closer }, View::Positioning { hint: Hint::Closer }, View::Checking]
+        {
             journal.shown(id, &view);
         }
         assert_eq!(journal.entries(id, 0).unwrap(), [Entry::Positioning(Hint::Closer), Entry::Checking]);

@@ -133,7 +133,9 @@ fn listen(path: &FilePath) -> Result<UnixListener, DoorError> {
 async fn begin(State(inner): Shared, body: Body) -> Result<Response, Problem> {
     let bytes = timeout(BODY_WAIT, axum::body::to_bytes(body, BODY_MAX))
         .await
-        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, Reason::RequestMalformed, "the body did not come in time"))?
+        .map_err(|_| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, Reason::RequestMalformed, "the body did not come in time")
+        })?
         .map_err(|_| {
             let detail = format!("the body is larger than {BODY_MAX} bytes, or broke off");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::RequestMalformed, detail)

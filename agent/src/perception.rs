@@ -127,7 +127,6 @@ impl Perception {
         ];
         Ok(Self { inbox, threads, models: references })
     }
-
 }
 
 impl Eyes for Perception {
@@ -238,8 +237,7 @@ impl Watcher {
         if matches!(self.doing, Doing::Resting) {
             return;
         }
-        let view =
-            self.unpacker.view(frame.format, frame.width, frame.height, frame.stride, &frame.pixels);
+        let view = self.unpacker.view(frame.format, frame.width, frame.height, frame.stride, &frame.pixels);
         let view = match view {
             Ok(view) => view,
             Err(error) => {

@@ -160,8 +160,8 @@ impl Agent {
         while let Some(event) = waiting.pop_front() {
             let faults = self.machine.faults();
             for command in self.machine.step(self.clock.now(), event) {
-                if let Err(reason) = self.obey(command) {
-                    waiting.push_back(Event::Fault(reason));
+                if let Err(event) = self.obey(command) {
+                    waiting.push_back(event);
                 }
             }
             if faults != self.machine.faults() {
@@ -193,16 +193,17 @@ impl Agent {
                 self.state.resend = None;
             }
             Event::Receipt(receipt) => self.confirm(receipt),
-            Event::Requested(_) | Event::Cancelled(_) | Event::Stopping | Event::Guided(..) => {}
+            Event::Requested(_) | Event::Cancelled(_) | Event::Stopping | Event::Unsent(_) | Event::Guided(..) => {}
             Event::FaceSteady(_) | Event::FaceLost(_) | Event::Proven(_) | Event::Refuted(_) => {}
             Event::Replied(_) | Event::Fault(_) | Event::Mended(_) | Event::Tick => {}
         }
     }
 
-    fn obey(&mut self, command: Command) -> Result<(), Reason> {
+    /// Carries an order out; what went wrong comes back as the event to tell, logged.
+    fn obey(&mut self, command: Command) -> Result<(), Event> {
         match command {
             Command::Lamps(light) => {
-                let at = self.lamps.set(light).map_err(|error| logged(Reason::LampFault, &error))?;
+                let at = self.lamps.set(light).map_err(|error| Event::Fault(logged(Reason::LampFault, &error)))?;
                 self.perception.order(Order::Switched { at, light });
             }
             Command::Show(view) => self.show(view),
@@ -213,22 +214,22 @@ impl Agent {
             Command::Judge(attempt) => self.perception.order(Order::Judge(attempt)),
             Command::Rest => self.perception.order(Order::Rest),
             Command::Send(closing) => self.send(*closing)?,
-            Command::Record(record) => self.record(&record)?,
+            Command::Record(record) => self.record(&record).map_err(Event::Fault)?,
         }
         Ok(())
     }
 
-    fn ask(&mut self, request: &Request) -> Result<(), Reason> {
+    fn ask(&mut self, request: &Request) -> Result<(), Event> {
         // The machine asks only after it was told of keys.
         let Some(key) = &self.state.seal_key else { return Ok(()) };
         let bytes = ask::request(request, &self.device, key, self.signer.as_ref())
-            .map_err(|error| logged(Reason::StorageFault, &error))?;
+            .map_err(|error| unsent(Some(request.id), &error))?;
         let expires = self.clock.now().after(self.limits.challenge);
         self.post(Letter::RequestChallenge { request: request.id, bytes, expires });
         Ok(())
     }
 
-    fn send(&mut self, closing: Closing) -> Result<(), Reason> {
+    fn send(&mut self, closing: Closing) -> Result<(), Event> {
         let now = self.clock.now();
         let attempt = closing.challenge.attempt;
         let expires = match closing.ending {
@@ -238,7 +239,7 @@ impl Agent {
         };
         let sent_at_ms = self.clock.unix_ms(now);
         let bytes = ask::attempt(closing, self.perception.models(), sent_at_ms, self.signer.as_ref())
-            .map_err(|error| logged(Reason::StorageFault, &error))?;
+            .map_err(|error| unsent(self.machine.serving(), &error))?;
         self.post(Letter::Attempt { attempt, bytes, expires });
         Ok(())
     }
@@ -409,7 +410,8 @@ impl Agent {
 
     fn unconfirmed(&self) -> u64 {
         let (next, _) = self.outbox.head();
-        let first = self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
+        let first =
+            self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
         first.map_or(0, |first| next.saturating_sub(first))
     }
 
@@ -418,6 +420,12 @@ impl Agent {
             tracing::warn!("{error}");
         }
     }
+}
+
+/// A local ending that cannot be sent has been recorded all the same: there is nobody left to tell.
+fn unsent(serving: Option<RequestId>, error: &AskError) -> Event {
+    tracing::error!("{error}");
+    serving.map_or(Event::Tick, Event::Unsent)
 }
 
 fn logged(reason: Reason, error: &dyn std::error::Error) -> Reason {

@@ -78,10 +78,19 @@ type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault
 async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
     let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
-    let mut outbox =
-        SledOutbox::open(&config.state.join("outbox"), config.device.clone(), identity.clone(), config.outbox.records_max)?;
+    let mut outbox = SledOutbox::open(
+        &config.state.join("outbox"),
+        config.device.clone(),
+        identity.clone(),
+        config.outbox.records_max,
+    )?;
     if let Some(recovery) = outbox.recovery() {
-        tracing::error!("outbox was damaged: {}; {} records saved, {} lost", recovery.why, recovery.saved, recovery.lost);
+        tracing::error!(
+            "outbox was damaged: {}; {} records saved, {} lost",
+            recovery.why,
+            recovery.saved,
+            recovery.lost
+        );
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(BUILT_MS.max(outbox.signed_time())));
     warn_of_expiry(&identity, clock.as_ref());
@@ -174,4 +183,3 @@ fn ready() -> Result<()> {
     tracing::info!("ready");
     Ok(())
 }
-

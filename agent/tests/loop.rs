@@ -40,7 +40,8 @@ async fn the_right_person_is_granted_and_the_record_arrives() {
 
 #[tokio::test(start_paused = true)]
 async fn a_denial_is_shown_with_its_reason() {
-    let kiosk = Kiosk::start(Script { verdict: Some((VerdictOutcome::NoMatch, Reason::NotSamePerson)), ..Script::default() });
+    let kiosk =
+        Kiosk::start(Script { verdict: Some((VerdictOutcome::NoMatch, Reason::NotSamePerson)), ..Script::default() });
     let id = kiosk.begin().await.unwrap();
     let ended = kiosk.outcome(id).await;
     assert_eq!((ended.outcome, ended.reason), (Outcome::Deny, Reason::NotSamePerson));

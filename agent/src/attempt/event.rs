@@ -90,6 +90,9 @@ pub enum Event {
     /// Uplink: the connection is gone; the uplink goes on trying.
     UplinkDown,
 
+    /// The request or its attempt could not be signed, sealed or encoded. Logged by the loop already.
+    Unsent(RequestId),
+
     /// An edge broke. Logged by the loop already; the reason is one of 520 to 524.
     Fault(Reason),
     /// The same edge works again.

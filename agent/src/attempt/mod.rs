@@ -155,6 +155,11 @@ impl Machine {
             // The request ended before its cancellation came.
             Event::Cancelled(_) => Vec::new(),
             Event::Stopping => self.stop(now),
+            Event::Unsent(id) if self.serving() == Some(id) => {
+                self.conclude(now, Outcome::Fault, Reason::RequestMalformed, Findings::default())
+            }
+            // It ended before its letter was made.
+            Event::Unsent(_) => Vec::new(),
             Event::Guided(id, hint) => self.guided(id, hint),
             Event::FaceSteady(id) => self.steadied(now, id),
             Event::FaceLost(id) => self.lost(now, id),
@@ -496,9 +501,7 @@ impl Machine {
                 let forget = unanswered.then_some(Command::Forget(case.request.id));
                 (case, held, [Command::Rest].into_iter().chain(forget).collect::<Vec<_>>())
             }
-            State::Proving { case, held, .. } => {
-                (case, Some(held), vec![Command::Lamps(Light::Off), Command::Rest])
-            }
+            State::Proving { case, held, .. } => (case, Some(held), vec![Command::Lamps(Light::Off), Command::Rest]),
             State::Awaiting { mut case, held, .. } => {
                 case.attempt = Some((held.challenge.attempt, held.challenge.policy_version));
                 (case, None, Vec::new())

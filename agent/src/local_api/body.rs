@@ -69,10 +69,18 @@ fn consent(given: Option<ConsentBody>, purpose: &str, now_s: u64) -> Result<Cons
     let text_version =
         bounded("consent.text_version", needed("consent.text_version", given.text_version)?, 1, VERSION_MAX)?;
     if expires_at_s <= given_at_s {
-        return Err(Problem::field("consent.expires_at", Reason::RequestMalformed, "must be later than consent.given_at"));
+        return Err(Problem::field(
+            "consent.expires_at",
+            Reason::RequestMalformed,
+            "must be later than consent.given_at",
+        ));
     }
     if expires_at_s <= now_s {
-        return Err(Problem::field("consent.expires_at", Reason::ConsentExpired, "the consent has ended: ask the person again"));
+        return Err(Problem::field(
+            "consent.expires_at",
+            Reason::ConsentExpired,
+            "the consent has ended: ask the person again",
+        ));
     }
     if covered != purpose {
         let detail = "the consent is for another purpose than the request: ask the person for this one";
@@ -95,7 +103,8 @@ fn bounded(field: &'static str, value: String, least: usize, most: usize) -> Res
 
 fn moment(field: &'static str, value: Option<String>) -> Result<u64, Problem> {
     let text = needed(field, value)?;
-    let wrong = || Problem::field(field, Reason::RequestMalformed, "must be a time as in 2026-07-12T09:00:00Z (RFC 3339)");
+    let wrong =
+        || Problem::field(field, Reason::RequestMalformed, "must be a time as in 2026-07-12T09:00:00Z (RFC 3339)");
     let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
     u64::try_from(time.as_second()).map_err(|_| wrong())
 }

@@ -28,7 +28,11 @@ impl Problem {
     }
 
     pub(super) fn unknown(id: RequestId) -> Self {
-        Self::new(StatusCode::NOT_FOUND, Reason::None, format!("no authentication {id} is known; old ones are forgotten"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Reason::None,
+            format!("no authentication {id} is known; old ones are forgotten"),
+        )
     }
 
     pub(super) fn unavailable() -> Self {

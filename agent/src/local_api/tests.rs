@@ -25,7 +25,10 @@ fn good() -> Value {
 
 /// A number with a lawful check digit that belongs to nobody.
 fn subject() -> String {
-    (0..10).map(|digit| format!("90010140001{digit}")).find(|text| text.parse::<didar_protocol::id::Iin>().is_ok()).unwrap()
+    (0..10)
+        .map(|digit| format!("90010140001{digit}"))
+        .find(|text| text.parse::<didar_protocol::id::Iin>().is_ok())
+        .unwrap()
 }
 
 /// Status, field and reason of the refusal after an edit of the lawful body.
@@ -42,7 +45,10 @@ async fn refusal(edit: impl FnOnce(&mut Value)) -> (u16, Value) {
 #[test]
 fn a_lawful_body_becomes_a_draft() {
     let draft = body::read(good().to_string().as_bytes(), Language::Ru, NOW_S).ok().unwrap();
-    assert_eq!((draft.purpose.as_str(), draft.language, draft.consent.expires_at_s), ("sign", Language::Ru, 1_800_007_200));
+    assert_eq!(
+        (draft.purpose.as_str(), draft.language, draft.consent.expires_at_s),
+        ("sign", Language::Ru, 1_800_007_200)
+    );
 }
 
 #[tokio::test]

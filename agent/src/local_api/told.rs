@@ -23,7 +23,9 @@ pub(super) const fn name(entry: &Entry) -> &'static str {
 /// The event's data.
 pub(super) fn data(entry: &Entry, place: &Help) -> Value {
     match entry {
-        Entry::Positioning(hint) => json!({ "hint": hint.name(), "text": words(|language| hint_text(*hint, language)) }),
+        Entry::Positioning(hint) => {
+            json!({ "hint": hint.name(), "text": words(|language| hint_text(*hint, language)) })
+        }
         Entry::HoldStill(progress) => json!({ "progress": progress }),
         Entry::Checking => json!({ "text": words(checking_text) }),
         Entry::Outcome(ended) => outcome(ended, place),

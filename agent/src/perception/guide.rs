@@ -56,8 +56,7 @@ impl Seen {
         let quality = quality(view, face);
         let mut grid = LightGrid::default();
         light_grid(view, face, &mut grid);
-        let centre_px =
-            [face.bounding.x + face.bounding.width / 2.0, face.bounding.y + face.bounding.height / 2.0];
+        let centre_px = [face.bounding.x + face.bounding.width / 2.0, face.bounding.y + face.bounding.height / 2.0];
         let (width, height) = (view.width() as f32, view.height() as f32);
         let off = [(centre_px[0] / width - 0.5).abs(), (centre_px[1] / height - 0.5).abs()];
         Self {

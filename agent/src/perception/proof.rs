@@ -55,6 +55,7 @@ pub(super) struct Collector {
     witnesses: Vec<AlignedFace>,
     last: Option<AlignedFace>,
     track: Option<u64>,
+    last_at_us: Option<u32>,
     place: Option<[f32; 2]>,
     print: Option<[u8; 8]>,
     lids: (bool, bool),
@@ -80,6 +81,7 @@ impl Collector {
             witnesses: Vec::new(),
             last: None,
             track: None,
+            last_at_us: None,
             place: None,
             print: None,
             lids: (false, false),
@@ -120,12 +122,13 @@ impl Collector {
             return;
         };
         self.missed = 0;
-        // A frame that was exposed before the code is no part of it.
-        if captured_at < self.order.start {
+        // A frame that was exposed before the code is no part of it, nor is one that a camera stamps twice.
+        let at_us = self.since_start(captured_at);
+        if captured_at < self.order.start || self.last_at_us.is_some_and(|last| at_us <= last) {
             return;
         }
+        self.last_at_us = Some(at_us);
         light_grid(view, face, &mut self.grid);
-        let at_us = self.since_start(captured_at);
         let centre = centre(face);
         self.note_motion(centre);
         self.builder.frame(self.sample(face, at_us, centre));
@@ -239,9 +242,8 @@ impl Collector {
         for line in evidence.to_string().lines() {
             tracing::debug!(%attempt, "{line}");
         }
-        let refuted = |finding, reason, findings| {
-            Ok(Event::Refuted(Box::new(Refutation { attempt, finding, reason, findings })))
-        };
+        let refuted =
+            |finding, reason, findings| Ok(Event::Refuted(Box::new(Refutation { attempt, finding, reason, findings })));
         match (evidence.into_answer(), chosen) {
             (Answer::Live(live), Some(chosen)) => {
                 let picture = chosen.picture.as_ref().and_then(encode);

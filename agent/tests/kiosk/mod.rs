@@ -12,6 +12,7 @@ use didar_agent::outbox::SledOutbox;
 use didar_agent::perception::{Eyes, Order};
 use didar_agent::run::{Agent, Call, LoopState, Refusal};
 use didar_agent::time::Moment;
+use didar_liveness::TranscriptBuilder;
 use didar_protocol::id::{AttemptId, DeviceId, Hash, Iin, RequestId, sha256};
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{
@@ -20,6 +21,7 @@ use didar_protocol::message::{
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, SoftwareSigner, VerifyingKey};
+use didar_protocol::transcript::{CameraFacts, Spectrum};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -133,7 +135,12 @@ impl Kiosk {
             clock: clock.clone(),
             signer: signer.clone(),
             lamps: Box::new(ScriptedLamps { failures: script.lamp_failures, clock, seen: seen.clone() }),
-            perception: Box::new(ScriptedEyes { script, events: events.clone(), seen: seen.clone(), orders: Mutex::default() }),
+            perception: Box::new(ScriptedEyes {
+                script,
+                events: events.clone(),
+                seen: seen.clone(),
+                orders: Mutex::default(),
+            }),
             display: None,
             uplink: Box::new(Matcher::new(script, events.clone(), signer.verifying_key(), seen.clone())),
             outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
@@ -280,8 +287,9 @@ impl Eyes for ScriptedEyes {
                 return;
             }
             Order::Judge(attempt) => {
-                assert_eq!(self.orders.lock().unwrap().as_ref().map(|order| order.attempt), Some(attempt));
-                judged(attempt, self.script.live)
+                let order = self.orders.lock().unwrap().take().unwrap();
+                assert_eq!(order.attempt, attempt);
+                judged(order, self.script.live)
             }
             Order::Watch(_) | Order::Switched { .. } | Order::Rest => return,
         };
@@ -294,13 +302,24 @@ impl Eyes for ScriptedEyes {
     }
 }
 
-fn judged(attempt: AttemptId, live: bool) -> Event {
+fn judged(order: ProofOrder, live: bool) -> Event {
+    let attempt = order.attempt;
     if !live {
         let (finding, reason) = (Finding::Spoof, Reason::NoRelief);
         return Event::Refuted(Box::new(Refutation { attempt, finding, reason, findings: Findings::default() }));
     }
     let template = Template::new(0.01, vec![1, 2, 3]);
-    Event::Proven(Box::new(Proof { attempt, findings: Findings::default(), template, picture: None }))
+    let camera = CameraFacts {
+        gamma_milli: 2200,
+        frame_us: 33_333,
+        exposure_us: 12_000,
+        delay_us: 400,
+        baseline_mm: 90,
+        spectrum: Spectrum::ColourNoFilter,
+    };
+    let transcript = TranscriptBuilder::new(CodeShape::AT_30, &order.code, camera).finish();
+    let findings = Findings { transcript: Some(transcript), ..Findings::default() };
+    Event::Proven(Box::new(Proof { attempt, findings, template, picture: None }))
 }
 
 struct FailingOutbox {

@@ -77,6 +77,7 @@ fn event(word: &str) -> Event {
             let verdict = verdict(number, VerdictOutcome::Refuse, Reason::ConsentExpired);
             Event::Replied(Box::new(Verdict { attempt: None, reply_to: [number; 32], ..verdict }))
         }
+        "unsent" => Event::Unsent(id),
         "up" => Event::UplinkUp,
         "down" => Event::UplinkDown,
         "camera-fault" => Event::Fault(Reason::CameraFault),
@@ -220,10 +221,7 @@ fn a_short_loss_of_the_connection_is_forgiven_and_a_long_one_is_not() {
 
 #[test]
 fn without_a_connection_nothing_is_captured_or_kept() {
-    check(
-        "down@0 request@2500",
-        "idle(offline) | rest record(offline:no-connection) show(offline:no-connection)",
-    );
+    check("down@0 request@2500", "idle(offline) | rest record(offline:no-connection) show(offline:no-connection)");
     check(
         "request@0 challenge@90 face@900 down@901 wait@1800 proven@3500",
         "watch look-for-face ask | - | prove code | - | code lamps(off) judge checking
@@ -288,6 +286,19 @@ fn a_judge_that_never_answers_is_a_fault() {
         "request@0 challenge@90 face@900 wait@1800 wait@4800",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking
          | lamps(off) rest send(fault:model-fault) record(fault:model-fault) show(fault:model-fault)",
+    );
+}
+
+#[test]
+fn an_attempt_that_cannot_be_put_into_words_ends_at_once() {
+    check(
+        "request@0 challenge@90 face@900 wait@1800 proven@2000 unsent#2@2001 unsent@2001",
+        "watch look-for-face ask | - | prove code | code lamps(off) judge checking | rest send(proved) | -
+         | record(fault:request-malformed) show(fault:request-malformed)",
+    );
+    check(
+        "request@0 unsent@1",
+        "watch look-for-face ask | rest forget record(fault:request-malformed) show(fault:request-malformed)",
     );
 }
 

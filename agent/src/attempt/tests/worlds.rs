@@ -99,7 +99,8 @@ fn pick(random: &mut Random, serving: Option<RequestId>, requests: u8, observer:
         15..=20 => proven(number),
         21 if random.below(4) == 0 => refuted(number, Finding::Spoof, Reason::NoRelief),
         22..=27 => {
-            let outcomes = [VerdictOutcome::Match, VerdictOutcome::Match, VerdictOutcome::NoMatch, VerdictOutcome::Refuse];
+            let outcomes =
+                [VerdictOutcome::Match, VerdictOutcome::Match, VerdictOutcome::NoMatch, VerdictOutcome::Refuse];
             let mut verdict = verdict(number, outcomes[random.below(4) as usize], Reason::None);
             match random.below(6) {
                 0 => verdict.reply_to = [0; 32],
