@@ -41,6 +41,11 @@ enum Task {
     Sweep,
 }
 
+/// The thread of the service ended by a panic: a bug of ours. Start the matcher again.
+#[derive(Debug, thiserror::Error)]
+#[error("the service's thread died; what it said last is above")]
+pub struct ServiceDied;
+
 /// A message with what the transport adds.
 struct Parcel {
     message: Outgoing,
@@ -49,6 +54,9 @@ struct Parcel {
 
 /// Serves until `stop` becomes true. `connected` is told `true` with every connection whose subscriptions the broker
 /// has confirmed.
+///
+/// # Errors
+/// When the service's thread dies: nothing would be answered any more.
 pub async fn serve(
     service: Service,
     url: &BrokerUrl,
@@ -56,7 +64,7 @@ pub async fn serve(
     transport: Transport,
     connected: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
-) {
+) -> Result<(), ServiceDied> {
     let (env, share) = (service.env(), service.share());
     let filters = [Lane::ChallengeRequest, Lane::Attempt, Lane::Audit, Lane::State]
         .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce));
@@ -67,17 +75,20 @@ pub async fn serve(
         .spawn(move || work_through(service, work, &parcels))
         .expect("the system can start one thread");
     let (client, mut connection) = connect(url, client_id, transport);
-    let publisher = tokio::spawn(publish_all(client.clone(), outbox));
+    let mut publisher = tokio::spawn(publish_all(client.clone(), outbox));
     let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
     tokio::select! {
         () = listen(&client, &mut connection, &filters, &tasks, &connected) => {}
         _ = stop.wait_for(|stop| *stop) => {}
+        // Only the service's thread holds the other end: it has died.
+        _ = &mut publisher => return Err(ServiceDied),
     }
     sweeper.abort();
     drop(tasks);
     goodbye(&client, connection, publisher).await;
-    if tokio::task::spawn_blocking(move || worker.join()).await.is_err() {
-        tracing::error!("the service's thread ended badly");
+    match tokio::task::spawn_blocking(move || worker.join()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ServiceDied),
     }
 }
 

@@ -9,7 +9,7 @@ use didar_matcher::config::Config;
 use didar_matcher::files;
 use didar_matcher::ledger::{Entry, What};
 use didar_matcher::pki::{Certificate, Holder};
-use didar_matcher::reference::{Portraits as _, Reference, Source, VisionPortraits};
+use didar_matcher::reference::{Source, VisionPortraits};
 use didar_matcher::site::Site;
 use didar_matcher::store::{DeviceState, Listed, Store};
 use didar_matcher::time;
@@ -43,10 +43,9 @@ pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let config = config_of(&arguments.place)?;
     let picture = read_picture(&arguments.picture)?;
     let mut portraits = VisionPortraits::load(&config)?;
-    let template = portraits
-        .reduce(&picture, Source::Document)
+    let reference = portraits
+        .document(&picture)
         .with_context(|| format!("picture {} cannot become a reference", arguments.picture.display()))?;
-    let reference = Reference { template, picture, model: portraits.model() };
     let now_ms = time::now_ms();
     let longest_ms = now_ms + u64::from(config.reference.retention_days) * 86_400_000;
     let expires_ms = match arguments.consent_until {

@@ -4,10 +4,15 @@
 
 use didar_protocol::id::{Hash, sha256};
 use didar_protocol::message::{ModelRef, ModelRole, Template};
-use didar_vision::{Models, Perceiver, Picture, PictureError, ReferenceFace, Role, VisionError};
+use didar_vision::{
+    Face, FrameView, Models, Perceiver, Picture, PictureError, Portrait, ReferenceFace, Role, VisionError,
+};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, PictureConfig};
+
+/// Longest picture of a reference, bytes: the same as of a live picture.
+const PORTRAIT_BYTES: usize = didar_protocol::message::Picture::BYTES_MAX;
 
 /// What is kept of a person's face: a template, the picture that it comes from, and the model that made it.
 pub struct Reference {
@@ -146,6 +151,32 @@ impl VisionPortraits {
         Ok(Self { perceiver: Perceiver::new(&models)?, document, live, model: together(&embedding), judged, threshold })
     }
 
+    /// Makes a reference of a document's picture. Of the picture only the face with its surroundings is kept.
+    ///
+    /// # Errors
+    /// As [`Portraits::reduce`].
+    pub fn document(&mut self, picture: &[u8]) -> Result<Reference, PictureRefusal> {
+        let (template, portrait) = self.examine(picture, self.document)?;
+        let picture = Zeroizing::new(portrait.to_jpeg(PORTRAIT_BYTES)?);
+        Ok(Reference { template, picture, model: self.model })
+    }
+
+    fn examine(&mut self, picture: &[u8], limits: PictureConfig) -> Result<(Template, Portrait), PictureRefusal> {
+        let picture = Picture::decode(picture)?;
+        let frame = picture.view();
+        self.perceiver.reset();
+        let sight = self.perceiver.look(&frame)?;
+        self.perceiver.reset();
+        if sight.faces > 1 {
+            return Err(PictureRefusal::SeveralFaces { found: sight.faces });
+        }
+        let face = sight.face.ok_or(PictureRefusal::NoFace { least: limits.interocular_px })?;
+        check(&frame, &face, limits)?;
+        let aligned = ReferenceFace::from_document(didar_vision::align(&frame, &face));
+        let (scale, values) = self.perceiver.embed_reference(aligned)?.quantised();
+        Ok((Template::new(scale, values), didar_vision::portrait(&frame, &face)))
+    }
+
     /// The cosine from which two faces are one person's.
     pub fn threshold(&self) -> f32 {
         self.threshold
@@ -158,33 +189,7 @@ impl Portraits for VisionPortraits {
             Source::Document => self.document,
             Source::Live => self.live,
         };
-        let picture = Picture::decode(picture)?;
-        let frame = picture.view();
-        self.perceiver.reset();
-        let sight = self.perceiver.look(&frame)?;
-        if sight.faces > 1 {
-            return Err(PictureRefusal::SeveralFaces { found: sight.faces });
-        }
-        let face = sight.face.ok_or(PictureRefusal::NoFace { least: limits.interocular_px })?;
-        if face.interocular_px < limits.interocular_px {
-            return Err(PictureRefusal::TooSmall { found: face.interocular_px, least: limits.interocular_px });
-        }
-        let pose = [face.pose.yaw, face.pose.pitch, face.pose.roll];
-        let turned = pose.into_iter().map(f32::abs).fold(0.0, f32::max);
-        if turned > limits.pose_deg {
-            return Err(PictureRefusal::Turned { found: turned, most: limits.pose_deg });
-        }
-        let quality = didar_vision::quality(&frame, &face);
-        if quality.sharpness < limits.sharpness {
-            return Err(PictureRefusal::Blurred { found: quality.sharpness, least: limits.sharpness });
-        }
-        if quality.exposure < limits.exposure {
-            return Err(PictureRefusal::Exposure { found: quality.exposure, least: limits.exposure });
-        }
-        let aligned = ReferenceFace::from_document(didar_vision::align(&frame, &face));
-        let (scale, values) = self.perceiver.embed_reference(aligned)?.quantised();
-        self.perceiver.reset();
-        Ok(Template::new(scale, values))
+        self.examine(picture, limits).map(|(template, _)| template)
     }
 
     fn similarity(&self, a: &Template, b: &Template) -> Option<f32> {
@@ -205,6 +210,25 @@ impl Portraits for VisionPortraits {
             .collect();
         given.len() == self.judged.len() && self.judged.iter().all(|hash| given.contains(hash))
     }
+}
+
+fn check(frame: &FrameView<'_>, face: &Face, limits: PictureConfig) -> Result<(), PictureRefusal> {
+    if face.interocular_px < limits.interocular_px {
+        return Err(PictureRefusal::TooSmall { found: face.interocular_px, least: limits.interocular_px });
+    }
+    let pose = [face.pose.yaw, face.pose.pitch, face.pose.roll];
+    let turned = pose.into_iter().map(f32::abs).fold(0.0, f32::max);
+    if turned > limits.pose_deg {
+        return Err(PictureRefusal::Turned { found: turned, most: limits.pose_deg });
+    }
+    let quality = didar_vision::quality(frame, face);
+    if quality.sharpness < limits.sharpness {
+        return Err(PictureRefusal::Blurred { found: quality.sharpness, least: limits.sharpness });
+    }
+    if quality.exposure < limits.exposure {
+        return Err(PictureRefusal::Exposure { found: quality.exposure, least: limits.exposure });
+    }
+    Ok(())
 }
 
 /// One name for the models that make one template together.

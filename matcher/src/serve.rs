@@ -41,6 +41,9 @@ pub enum ServeError {
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The service.
+    #[error(transparent)]
+    Died(#[from] mqtt::ServiceDied),
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
@@ -109,10 +112,9 @@ async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Res
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = serving => {}
-        () = stopper => {}
+        ended = serving => Ok(ended?),
+        () = stopper => Ok(()),
     }
-    Ok(())
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use didar_liveness::Recording;
+use didar_matcher::config::Config;
+use didar_matcher::reference::{Portraits as _, Source, VisionPortraits};
 use didar_matcher::site::{Site, Wishes};
 use didar_protocol::light_code::{CodeShape, light_code};
 use didar_protocol::message::{Motion, PassiveSummary};
@@ -59,6 +61,25 @@ fn a_portrait_becomes_a_reference_and_its_destruction_has_a_receipt() {
     assert!(out.starts_with("2 lines hold"));
     let (_, out, _) = run(&["ledger", "export", "--dir", dir]);
     assert!(out.lines().all(|line| !line.contains(IIN) && line.starts_with('{')));
+}
+
+#[test]
+fn the_kept_portrait_shows_the_same_person() {
+    let site = site();
+    let config = Config::read(&Site::new(site.path()).config()).unwrap();
+    let mut portraits = VisionPortraits::load(&config).unwrap();
+    let mut document = |name: &str| {
+        let reference = portraits.document(&std::fs::read(models().join("build/faces").join(name)).unwrap()).unwrap();
+        assert!(reference.picture.len() < 64 * 1024);
+        // As a live picture would come: the same cut, and the centre's own template of it.
+        let again = portraits.reduce(&reference.picture, Source::Live).unwrap();
+        let alike = portraits.similarity(&reference.template, &again).unwrap();
+        assert!(alike > 0.8, "{name}: {alike}");
+        (reference.template, again)
+    };
+    let (hopper, astronaut) = (document("grace_hopper.png"), document("astronaut.png"));
+    let between = portraits.similarity(&hopper.0, &astronaut.1).unwrap();
+    assert!(between < portraits.threshold(), "{between}");
 }
 
 #[test]
