@@ -3,7 +3,7 @@
 use zeroize::Zeroize;
 
 use crate::affine::Affine;
-use crate::frame::{FrameView, PixelFormat};
+use crate::frame::FrameView;
 use crate::mesh::Face;
 use crate::warp::{IDENTITY, warp};
 
@@ -11,13 +11,8 @@ use crate::warp::{IDENTITY, warp};
 pub const ALIGNED_SIDE: usize = 112;
 
 /// Where the five points of a face lie when it is aligned: the template of ArcFace.
-const TEMPLATE: [[f64; 2]; 5] = [
-    [38.2946, 51.6963],
-    [73.5318, 51.5014],
-    [56.0252, 71.7366],
-    [41.5493, 92.3655],
-    [70.7299, 92.2041],
-];
+const TEMPLATE: [[f64; 2]; 5] =
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
 
 /// An aligned face, RGB. Wiped on drop; no `Debug`, no `Clone`.
 pub struct AlignedFace {
@@ -27,21 +22,7 @@ pub struct AlignedFace {
 impl AlignedFace {
     /// A black one, to be filled by [`align_into`].
     pub fn blank() -> AlignedFace {
-        AlignedFace {
-            rgb: Box::new([0; ALIGNED_SIDE * ALIGNED_SIDE * 3]),
-        }
-    }
-
-    /// The pixels as a frame.
-    pub(crate) fn view(&self) -> FrameView<'_> {
-        FrameView::new(
-            PixelFormat::Rgb8,
-            ALIGNED_SIDE as u32,
-            ALIGNED_SIDE as u32,
-            ALIGNED_SIDE * 3,
-            &self.rgb[..],
-        )
-        .expect("sides and length are constants that fit")
+        AlignedFace { rgb: Box::new([0; ALIGNED_SIDE * ALIGNED_SIDE * 3]) }
     }
 
     /// The pixels, row by row, red, green, blue; for looking at and comparing with the reference implementation.
@@ -65,13 +46,7 @@ pub fn align(frame: &FrameView<'_>, face: &Face) -> AlignedFace {
 
 /// As [`align`], into a buffer that is there already.
 pub fn align_into(frame: &FrameView<'_>, face: &Face, out: &mut AlignedFace) {
-    warp(
-        frame,
-        &inverse(face),
-        ALIGNED_SIDE,
-        &IDENTITY,
-        &mut out.rgb[..],
-    );
+    warp(frame, &inverse(face), ALIGNED_SIDE, &IDENTITY, &mut out.rgb[..]);
 }
 
 /// From pixels of the aligned face to the frame.

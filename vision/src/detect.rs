@@ -66,8 +66,7 @@ impl Detector {
         self.engine.see(frame, &inverse);
         self.engine.run()?;
         self.collect(side as f64);
-        self.candidates
-            .sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
+        self.candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
         merge(&mut self.candidates, self.overlap_most, &mut self.faces);
         for face in &mut self.faces {
             face.centre = inverse.apply(face.centre);
@@ -81,10 +80,7 @@ impl Detector {
     fn collect(&mut self, side: f64) {
         self.candidates.clear();
         for head in &self.heads {
-            let (scores, points) = (
-                self.engine.output(head.scores),
-                self.engine.output(head.points),
-            );
+            let (scores, points) = (self.engine.output(head.scores), self.engine.output(head.points));
             let raw = |value: f32, range: f32| (value - 3.0) * range / 3.0;
             for index in 0..scores.len() {
                 let score = 1.0 / (1.0 + (-raw(scores.at(index), head.scores_range)).exp());
@@ -93,19 +89,10 @@ impl Detector {
                 }
                 let cell = index / head.anchors;
                 let step = side / head.grid as f64;
-                let anchor = [
-                    (cell % head.grid) as f64 + 0.5,
-                    (cell / head.grid) as f64 + 0.5,
-                ]
-                .map(|v| v * step);
+                let anchor = [(cell % head.grid) as f64 + 0.5, (cell / head.grid) as f64 + 0.5].map(|v| v * step);
                 // The network counts from the corner of the first pixel, the rest of the program from its centre.
                 let place = |k: usize| {
-                    let number = |axis| {
-                        f64::from(raw(
-                            points.at(index * NUMBERS + 2 * k + axis),
-                            head.points_range,
-                        ))
-                    };
+                    let number = |axis| f64::from(raw(points.at(index * NUMBERS + 2 * k + axis), head.points_range));
                     [number(0), number(1)]
                 };
                 let moved = |p: [f64; 2]| [p[0] + anchor[0] - 0.5, p[1] + anchor[1] - 0.5];
@@ -123,28 +110,18 @@ impl Detector {
 fn heads(entry: &Entry) -> Result<Vec<Head>, ModelError> {
     let mut heads = Vec::new();
     for output in &entry.outputs {
-        let Meaning::Scores {
-            grid,
-            anchors,
-            range,
-        } = output.meaning
-        else {
+        let Meaning::Scores { grid, anchors, range } = output.meaning else {
             continue;
         };
         let partner = entry.outputs.iter().find_map(|o| match o.meaning {
-            Meaning::Points {
-                grid: g,
-                anchors: a,
-                range,
-            } if g == grid && a == anchors => Some((o, range)),
+            Meaning::Points { grid: g, anchors: a, range } if g == grid && a == anchors => Some((o, range)),
             _ => None,
         });
         let cells = grid * grid * anchors;
         let fits = |found: usize, each: usize| found == cells * each && cells > 0;
         match partner {
             Some((points, points_range))
-                if fits(output.shape.iter().product(), 1)
-                    && fits(points.shape.iter().product(), NUMBERS) =>
+                if fits(output.shape.iter().product(), 1) && fits(points.shape.iter().product(), NUMBERS) =>
             {
                 heads.push(Head {
                     scores: output.index,
@@ -158,9 +135,7 @@ fn heads(entry: &Entry) -> Result<Vec<Head>, ModelError> {
             _ => {
                 return Err(ModelError::Entry {
                     model: entry.name.clone(),
-                    reason: format!(
-                        "scores of grid {grid} need points of {cells} anchors with {NUMBERS} numbers each"
-                    ),
+                    reason: format!("scores of grid {grid} need points of {cells} anchors with {NUMBERS} numbers each"),
                 });
             }
         }
@@ -174,14 +149,7 @@ fn letterbox(frame: &FrameView<'_>, side: usize) -> Affine {
     let longer = width.max(height);
     let left = -((longer - width) / 2) as f64 - 0.5;
     let top = -((longer - height) / 2) as f64 - 0.5;
-    Affine::of_box(
-        left,
-        top,
-        left + longer as f64,
-        top + longer as f64,
-        side,
-        side,
-    )
+    Affine::of_box(left, top, left + longer as f64, top + longer as f64, side, side)
 }
 
 /// Each best face becomes the mean, weighted by score, of all candidates that overlap it.
@@ -190,12 +158,7 @@ fn merge(candidates: &mut Vec<Detection>, overlap: f32, faces: &mut Vec<Detectio
     while let Some(&best) = candidates.first()
         && faces.len() < FACES_MOST
     {
-        let mut sum = Detection {
-            score: 0.0,
-            centre: [0.0; 2],
-            size: [0.0; 2],
-            points: [[0.0; 2]; 6],
-        };
+        let mut sum = Detection { score: 0.0, centre: [0.0; 2], size: [0.0; 2], points: [[0.0; 2]; 6] };
         let mut first = true;
         candidates.retain(|other| {
             let same = std::mem::take(&mut first) || shared(&best, other) > f64::from(overlap);
@@ -230,10 +193,8 @@ fn add(sum: &mut Detection, other: &Detection) {
 fn shared(a: &Detection, b: &Detection) -> f64 {
     let common: f64 = (0..2)
         .map(|axis| {
-            let low =
-                (a.centre[axis] - a.size[axis] / 2.0).max(b.centre[axis] - b.size[axis] / 2.0);
-            let high =
-                (a.centre[axis] + a.size[axis] / 2.0).min(b.centre[axis] + b.size[axis] / 2.0);
+            let low = (a.centre[axis] - a.size[axis] / 2.0).max(b.centre[axis] - b.size[axis] / 2.0);
+            let high = (a.centre[axis] + a.size[axis] / 2.0).min(b.centre[axis] + b.size[axis] / 2.0);
             (high - low).max(0.0)
         })
         .product();
@@ -242,18 +203,12 @@ fn shared(a: &Detection, b: &Detection) -> f64 {
 
 /// The face that is meant: large and near the middle (area less twice the squared distance from the middle).
 pub(crate) fn main_face(faces: &[Detection], frame: &FrameView<'_>) -> Option<Detection> {
-    let middle = [
-        f64::from(frame.width()) / 2.0,
-        f64::from(frame.height()) / 2.0,
-    ];
+    let middle = [f64::from(frame.width()) / 2.0, f64::from(frame.height()) / 2.0];
     let weight = |face: &Detection| {
         let (dx, dy) = (face.centre[0] - middle[0], face.centre[1] - middle[1]);
         face.size[0] * face.size[1] - 2.0 * (dx * dx + dy * dy)
     };
-    faces
-        .iter()
-        .copied()
-        .max_by(|a, b| weight(a).total_cmp(&weight(b)))
+    faces.iter().copied().max_by(|a, b| weight(a).total_cmp(&weight(b)))
 }
 
 #[cfg(test)]
@@ -261,21 +216,12 @@ mod tests {
     use super::*;
 
     fn at(x: f64, side: f64, score: f32) -> Detection {
-        Detection {
-            score,
-            centre: [x, 50.0],
-            size: [side; 2],
-            points: [[x, 50.0]; 6],
-        }
+        Detection { score, centre: [x, 50.0], size: [side; 2], points: [[x, 50.0]; 6] }
     }
 
     #[test]
     fn overlapping_boxes_become_one_weighted_by_score() {
-        let mut candidates = vec![
-            at(50.0, 40.0, 0.9),
-            at(54.0, 40.0, 0.3),
-            at(150.0, 40.0, 0.6),
-        ];
+        let mut candidates = vec![at(50.0, 40.0, 0.9), at(54.0, 40.0, 0.3), at(150.0, 40.0, 0.6)];
         let mut faces = Vec::new();
         merge(&mut candidates, 0.3, &mut faces);
         assert_eq!(faces.len(), 2);
@@ -294,10 +240,8 @@ mod tests {
     #[test]
     fn a_large_face_in_the_middle_is_the_one_meant() {
         let bytes = vec![0; 200 * 100];
-        let frame = FrameView::new(crate::PixelFormat::Grey8, 200, 100, 200, &bytes)
-            .expect("a lawful frame");
-        let chosen =
-            main_face(&[at(20.0, 45.0, 0.9), at(100.0, 40.0, 0.6)], &frame).map(|f| f.centre[0]);
+        let frame = FrameView::new(crate::PixelFormat::Grey8, 200, 100, 200, &bytes).expect("a lawful frame");
+        let chosen = main_face(&[at(20.0, 45.0, 0.9), at(100.0, 40.0, 0.6)], &frame).map(|f| f.centre[0]);
         assert_eq!(chosen, Some(100.0));
         assert!(main_face(&[], &frame).is_none());
     }

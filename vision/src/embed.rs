@@ -5,7 +5,6 @@
 
 use zeroize::Zeroize;
 
-use crate::affine::Affine;
 use crate::align::{ALIGNED_SIDE, AlignedFace};
 use crate::manifest::Meaning;
 use crate::model::{Model, ModelError};
@@ -58,10 +57,7 @@ impl Template {
     pub fn quantised(&self) -> (f32, Vec<i8>) {
         let largest = self.0.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
         let scale = largest.max(f32::MIN_POSITIVE) / 127.0;
-        (
-            scale,
-            self.0.iter().map(|v| (v / scale).round() as i8).collect(),
-        )
+        (scale, self.0.iter().map(|v| (v / scale).round() as i8).collect())
     }
 
     /// The template that was quantised so; its length is made one again.
@@ -76,11 +72,7 @@ impl Template {
             return Err(TemplateError::Empty);
         }
         let mut template = Template(values.iter().map(|v| f32::from(*v)).collect());
-        if normalise(&mut template.0) {
-            Ok(template)
-        } else {
-            Err(TemplateError::Empty)
-        }
+        if normalise(&mut template.0) { Ok(template) } else { Err(TemplateError::Empty) }
     }
 
     /// Cosine of the angle between the two, -1 to 1; -1 where they come from different models and cannot be compared.
@@ -122,9 +114,7 @@ impl Embedder {
         }
         if !(1..=VALUES_MOST).contains(&length) {
             let reason = format!("embedding of {length} numbers: 1 to {VALUES_MOST} are lawful");
-            let model = models
-                .first()
-                .map_or_else(String::new, |m| m.entry.name.clone());
+            let model = models.first().map_or_else(String::new, |m| m.entry.name.clone());
             return Err(ModelError::Entry { model, reason });
         }
         Ok(Embedder { members, length })
@@ -145,13 +135,8 @@ impl Embedder {
     /// Members' vectors of length one, one after another, made one again: its cosine is the mean of their cosines.
     fn template(&mut self, face: &AlignedFace) -> Result<Template, EngineError> {
         let mut template = Template(Vec::with_capacity(self.length));
-        let edge = ALIGNED_SIDE as f64 - 0.5;
         for (engine, output) in &mut self.members {
-            let (width, height) = engine.size();
-            engine.see(
-                &face.view(),
-                &Affine::of_box(-0.5, -0.5, edge, edge, width, height),
-            );
+            engine.see_crop(face.pixels(), ALIGNED_SIDE);
             engine.run()?;
             let numbers = engine.output(*output);
             let start = template.0.len();
@@ -165,11 +150,7 @@ impl Embedder {
 
 /// Makes the length one; false where there is no direction.
 fn normalise(values: &mut [f32]) -> bool {
-    let length = values
-        .iter()
-        .map(|v| f64::from(*v) * f64::from(*v))
-        .sum::<f64>()
-        .sqrt();
+    let length = values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
     if !(length.is_finite() && length > 1e-12) {
         return false;
     }
@@ -183,10 +164,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
         return -1.0;
     }
-    a.iter()
-        .zip(b)
-        .map(|(x, y)| f64::from(*x) * f64::from(*y))
-        .sum::<f64>() as f32
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>() as f32
 }
 
 #[cfg(test)]
@@ -196,9 +174,7 @@ mod tests {
 
     #[test]
     fn a_template_survives_quantising() {
-        let mut values: Vec<f32> = (0..512)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
-            .collect();
+        let mut values: Vec<f32> = (0..512).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
         normalise(&mut values);
         let template = Template(values);
         let (scale, numbers) = template.quantised();

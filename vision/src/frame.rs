@@ -74,9 +74,7 @@ pub enum FrameError {
         height: u32,
     },
     /// Rows would overlap.
-    #[error(
-        "{format:?} frame: stride of {stride} bytes, at least {needed} needed for {width} pixels"
-    )]
+    #[error("{format:?} frame: stride of {stride} bytes, at least {needed} needed for {width} pixels")]
     Stride {
         /// As given.
         format: PixelFormat,
@@ -88,9 +86,7 @@ pub enum FrameError {
         width: u32,
     },
     /// Bytes are missing at the end.
-    #[error(
-        "{format:?} frame of {width}x{height} pixels is cut short: {found} bytes, {needed} needed"
-    )]
+    #[error("{format:?} frame of {width}x{height} pixels is cut short: {found} bytes, {needed} needed")]
     Short {
         /// As given.
         format: PixelFormat,
@@ -147,29 +143,14 @@ impl<'a> FrameView<'a> {
         };
         let odd = w % 2 == 1 || (h % 2 == 1 && format == PixelFormat::Nv12);
         if even && odd {
-            return Err(FrameError::Odd {
-                format,
-                width,
-                height,
-            });
+            return Err(FrameError::Odd { format, width, height });
         }
         if stride < row {
-            return Err(FrameError::Stride {
-                format,
-                stride,
-                needed: row,
-                width,
-            });
+            return Err(FrameError::Stride { format, stride, needed: row, width });
         }
         let needed = stride.saturating_mul(rows - 1).saturating_add(row);
         if bytes.len() < needed {
-            return Err(FrameError::Short {
-                format,
-                width,
-                height,
-                found: bytes.len(),
-                needed,
-            });
+            return Err(FrameError::Short { format, width, height, found: bytes.len(), needed });
         }
         let plane = Plane { bytes, stride };
         let pixels = match format {
@@ -177,24 +158,11 @@ impl<'a> FrameView<'a> {
             PixelFormat::Yuyv => Pixels::Yuyv(plane),
             PixelFormat::Nv12 => {
                 let (luma, chroma) = bytes.split_at(stride * h);
-                Pixels::Nv12 {
-                    luma: Plane {
-                        bytes: luma,
-                        stride,
-                    },
-                    chroma: Plane {
-                        bytes: chroma,
-                        stride,
-                    },
-                }
+                Pixels::Nv12 { luma: Plane { bytes: luma, stride }, chroma: Plane { bytes: chroma, stride } }
             }
             PixelFormat::Rgb8 | PixelFormat::Mjpeg => Pixels::Rgb(plane),
         };
-        Ok(FrameView {
-            width,
-            height,
-            pixels,
-        })
+        Ok(FrameView { width, height, pixels })
     }
 
     /// Pixels a row.
@@ -216,11 +184,7 @@ impl fmt::Debug for FrameView<'_> {
 
 fn check_size(width: u32, height: u32) -> Result<(), FrameError> {
     let lawful = SIDE_LEAST..=SIDE_MOST;
-    if lawful.contains(&width) && lawful.contains(&height) {
-        Ok(())
-    } else {
-        Err(FrameError::Size { width, height })
-    }
+    if lawful.contains(&width) && lawful.contains(&height) { Ok(()) } else { Err(FrameError::Size { width, height }) }
 }
 
 /// Makes a [`FrameView`] of any format: raw ones are viewed in place, JPEG is decoded into a buffer that is kept.
@@ -254,41 +218,23 @@ impl Unpacker {
         }
         check_size(width, height)?;
         self.decode(width, height, bytes)?;
-        FrameView::new(
-            PixelFormat::Rgb8,
-            width,
-            height,
-            width as usize * 3,
-            &self.rgb,
-        )
+        FrameView::new(PixelFormat::Rgb8, width, height, width as usize * 3, &self.rgb)
     }
 
     fn decode(&mut self, width: u32, height: u32, bytes: &[u8]) -> Result<(), FrameError> {
-        let refused = |cause: String| FrameError::Mjpeg {
-            length: bytes.len(),
-            cause,
-        };
+        let refused = |cause: String| FrameError::Mjpeg { length: bytes.len(), cause };
         let options = DecoderOptions::default()
             .jpeg_set_out_colorspace(ColorSpace::RGB)
             .set_max_width(SIDE_MOST as usize)
             .set_max_height(SIDE_MOST as usize);
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-        decoder
-            .decode_headers()
-            .map_err(|e| refused(e.to_string()))?;
-        let found = decoder
-            .info()
-            .map_or((0, 0), |i| (u32::from(i.width), u32::from(i.height)));
+        decoder.decode_headers().map_err(|e| refused(e.to_string()))?;
+        let found = decoder.info().map_or((0, 0), |i| (u32::from(i.width), u32::from(i.height)));
         if found != (width, height) {
-            return Err(FrameError::MjpegSize {
-                expected: (width, height),
-                found,
-            });
+            return Err(FrameError::MjpegSize { expected: (width, height), found });
         }
         self.rgb.resize(width as usize * height as usize * 3, 0);
-        decoder
-            .decode_into(&mut self.rgb)
-            .map_err(|e| refused(e.to_string()))
+        decoder.decode_into(&mut self.rgb).map_err(|e| refused(e.to_string()))
     }
 }
 
@@ -303,23 +249,13 @@ impl Drop for Unpacker {
 mod tests {
     use super::*;
 
-    fn check(
-        format: PixelFormat,
-        width: u32,
-        height: u32,
-        stride: usize,
-        length: usize,
-        expected: &str,
-    ) {
+    fn check(format: PixelFormat, width: u32, height: u32, stride: usize, length: usize, expected: &str) {
         let bytes = vec![0; length];
         let found = match FrameView::new(format, width, height, stride, &bytes) {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
         };
-        assert!(
-            found.starts_with(expected),
-            "{format:?} {width}x{height}/{stride}: {found}"
-        );
+        assert!(found.starts_with(expected), "{format:?} {width}x{height}/{stride}: {found}");
     }
 
     #[test]
@@ -329,65 +265,16 @@ mod tests {
         check(Grey8, 64, 48, 80, 80 * 47 + 64, "ok");
         check(Grey8, 1, 1, 1, 1, "frame of 1x1 pixels");
         check(Grey8, 9000, 48, 9000, 9000 * 48, "frame of 9000x48 pixels");
-        check(
-            Grey8,
-            64,
-            48,
-            63,
-            64 * 48,
-            "Grey8 frame: stride of 63 bytes, at least 64",
-        );
-        check(
-            Grey8,
-            64,
-            48,
-            64,
-            64 * 48 - 1,
-            "Grey8 frame of 64x48 pixels is cut short: 3071 bytes, 3072 needed",
-        );
-        check(
-            Grey8,
-            64,
-            48,
-            usize::MAX,
-            64 * 48,
-            "Grey8 frame of 64x48 pixels is cut short",
-        );
+        check(Grey8, 64, 48, 63, 64 * 48, "Grey8 frame: stride of 63 bytes, at least 64");
+        check(Grey8, 64, 48, 64, 64 * 48 - 1, "Grey8 frame of 64x48 pixels is cut short: 3071 bytes, 3072 needed");
+        check(Grey8, 64, 48, usize::MAX, 64 * 48, "Grey8 frame of 64x48 pixels is cut short");
         check(Yuyv, 64, 48, 128, 128 * 48, "ok");
-        check(
-            Yuyv,
-            65,
-            48,
-            130,
-            130 * 48,
-            "Yuyv frame of 65x48 pixels: its sides must be even",
-        );
+        check(Yuyv, 65, 48, 130, 130 * 48, "Yuyv frame of 65x48 pixels: its sides must be even");
         check(Nv12, 64, 48, 64, 64 * 72, "ok");
-        check(
-            Nv12,
-            64,
-            48,
-            64,
-            64 * 71,
-            "Nv12 frame of 64x48 pixels is cut short",
-        );
-        check(
-            Nv12,
-            64,
-            49,
-            64,
-            64 * 80,
-            "Nv12 frame of 64x49 pixels: its sides must be even",
-        );
+        check(Nv12, 64, 48, 64, 64 * 71, "Nv12 frame of 64x48 pixels is cut short");
+        check(Nv12, 64, 49, 64, 64 * 80, "Nv12 frame of 64x49 pixels: its sides must be even");
         check(Rgb8, 64, 48, 192, 192 * 48, "ok");
-        check(
-            Mjpeg,
-            64,
-            48,
-            0,
-            100,
-            "Mjpeg frames cannot be viewed in place",
-        );
+        check(Mjpeg, 64, 48, 0, 100, "Mjpeg frames cannot be viewed in place");
     }
 
     #[test]
@@ -401,18 +288,10 @@ mod tests {
             })
             .take(length)
             .collect();
-            assert!(
-                unpacker
-                    .view(PixelFormat::Mjpeg, 64, 48, 0, &bytes)
-                    .is_err()
-            );
+            assert!(unpacker.view(PixelFormat::Mjpeg, 64, 48, 0, &bytes).is_err());
             if length > 2 {
                 bytes[..3].copy_from_slice(&[0xff, 0xd8, 0xff]);
-                assert!(
-                    unpacker
-                        .view(PixelFormat::Mjpeg, 64, 48, 0, &bytes)
-                        .is_err()
-                );
+                assert!(unpacker.view(PixelFormat::Mjpeg, 64, 48, 0, &bytes).is_err());
             }
         }
     }
@@ -421,33 +300,17 @@ mod tests {
     fn a_jpeg_of_another_size_is_refused_and_the_right_one_is_unpacked() {
         let mut bytes = Vec::new();
         image::RgbImage::from_pixel(64, 48, image::Rgb([200, 100, 50]))
-            .write_to(
-                &mut std::io::Cursor::new(&mut bytes),
-                image::ImageFormat::Jpeg,
-            )
+            .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Jpeg)
             .unwrap();
         let mut unpacker = Unpacker::new();
         assert_eq!(
-            unpacker
-                .view(PixelFormat::Mjpeg, 640, 480, 0, &bytes)
-                .unwrap_err(),
-            FrameError::MjpegSize {
-                expected: (640, 480),
-                found: (64, 48)
-            }
+            unpacker.view(PixelFormat::Mjpeg, 640, 480, 0, &bytes).unwrap_err(),
+            FrameError::MjpegSize { expected: (640, 480), found: (64, 48) }
         );
-        let view = unpacker
-            .view(PixelFormat::Mjpeg, 64, 48, 0, &bytes)
-            .unwrap();
-        let Pixels::Rgb(plane) = view.pixels else {
-            panic!("not RGB")
-        };
+        let view = unpacker.view(PixelFormat::Mjpeg, 64, 48, 0, &bytes).unwrap();
+        let Pixels::Rgb(plane) = view.pixels else { panic!("not RGB") };
         assert!(plane.bytes[0].abs_diff(200) < 6 && plane.bytes[1].abs_diff(100) < 6);
         bytes.truncate(bytes.len() / 2);
-        assert!(
-            unpacker
-                .view(PixelFormat::Mjpeg, 64, 48, 0, &bytes)
-                .is_err()
-        );
+        assert!(unpacker.view(PixelFormat::Mjpeg, 64, 48, 0, &bytes).is_err());
     }
 }

@@ -107,10 +107,7 @@ fn place(cell: usize, sample: usize, samples: usize) -> f64 {
 }
 
 fn background<S: Texels>(source: &S, frame: &FrameView<'_>, face: &Face, out: &mut LightGrid) {
-    let (wide, tall) = (
-        frame.width() as f32 / RING as f32,
-        frame.height() as f32 / RING as f32,
-    );
+    let (wide, tall) = (frame.width() as f32 / RING as f32, frame.height() as f32 / RING as f32);
     for (cell, mean) in out.background.iter_mut().enumerate() {
         let (column, row) = ring(cell);
         let (x, y) = (column as f32 * wide, row as f32 * tall);
@@ -122,10 +119,7 @@ fn background<S: Texels>(source: &S, frame: &FrameView<'_>, face: &Face, out: &m
         for j in 0..BACKGROUND_SAMPLES {
             for i in 0..BACKGROUND_SAMPLES {
                 let along = |k: usize| (k as f32 + 0.5) / BACKGROUND_SAMPLES as f32;
-                sum.add(source.luma(
-                    (x + wide * along(i)) as usize,
-                    (y + tall * along(j)) as usize,
-                ));
+                sum.add(source.luma((x + wide * along(i)) as usize, (y + tall * along(j)) as usize));
             }
         }
         *mean = sum.mean();
@@ -149,14 +143,10 @@ fn covers(face: &Face, [left, top, right, bottom]: [f32; 4]) -> bool {
     let b = &face.bounding;
     let middle = b.x + b.width / 2.0;
     let meets = |half: f32, from: f32, to: f32| {
-        left < middle + half * b.width
-            && right > middle - half * b.width
-            && top < to
-            && bottom > from
+        left < middle + half * b.width && right > middle - half * b.width && top < to && bottom > from
     };
     let chin = b.y + b.height;
-    meets(0.8, b.y - 0.7 * b.height, chin + 0.3 * b.height)
-        || meets(1.8, chin + 0.3 * b.height, f32::MAX)
+    meets(0.8, b.y - 0.7 * b.height, chin + 0.3 * b.height) || meets(1.8, chin + 0.3 * b.height, f32::MAX)
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -209,22 +199,8 @@ mod tests {
 
     /// One pixel a millimetre, the middle of the face at (200, 150).
     fn upright() -> Face {
-        let five = [
-            [168.5, 120.0],
-            [231.5, 120.0],
-            [200.0, 150.0],
-            [175.0, 180.0],
-            [225.0, 180.0],
-        ];
-        face(
-            five,
-            Rect {
-                x: 140.0,
-                y: 80.0,
-                width: 120.0,
-                height: 120.0,
-            },
-        )
+        let five = [[168.5, 120.0], [231.5, 120.0], [200.0, 150.0], [175.0, 180.0], [225.0, 180.0]];
+        face(five, Rect { x: 140.0, y: 80.0, width: 120.0, height: 120.0 })
     }
 
     fn grid(paint: impl Fn(usize, usize) -> u8, face: &Face) -> LightGrid {
@@ -240,11 +216,7 @@ mod tests {
         // One cell is 11 pixels; light up the one in column 2, row 5.
         let out = grid(
             |x, y| {
-                if (156..167).contains(&x) && (139..150).contains(&y) {
-                    200
-                } else {
-                    50
-                }
+                if (156..167).contains(&x) && (139..150).contains(&y) { 200 } else { 50 }
             },
             &upright(),
         );
@@ -261,11 +233,7 @@ mod tests {
         }
         let out = grid(|_, y| if y < 150 { 255 } else { 40 }, &shifted);
         assert_eq!((out.means[11], out.clipped[11]), (255 * 256, 255));
-        assert_eq!(
-            (out.means[11 * 12], out.clipped[11 * 12]),
-            (0, 255),
-            "a cell outside"
-        );
+        assert_eq!((out.means[11 * 12], out.clipped[11 * 12]), (0, 255), "a cell outside");
         assert_eq!(out.clipped[11 * 12 + 11], 0);
     }
 
@@ -280,10 +248,7 @@ mod tests {
     #[test]
     fn one_changed_pixel_changes_the_print() {
         let before = grid(|_, _| 100, &upright());
-        let after = grid(
-            |x, y| if (x, y) == (200, 150) { 101 } else { 100 },
-            &upright(),
-        );
+        let after = grid(|x, y| if (x, y) == (200, 150) { 101 } else { 100 }, &upright());
         assert_ne!(before.print, after.print);
         assert_eq!(before.print, grid(|_, _| 100, &upright()).print);
     }

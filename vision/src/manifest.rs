@@ -101,21 +101,11 @@ pub(crate) struct Output {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "meaning", rename_all = "kebab-case")]
 pub(crate) enum Meaning {
-    Scores {
-        grid: usize,
-        anchors: usize,
-        range: f32,
-    },
-    Points {
-        grid: usize,
-        anchors: usize,
-        range: f32,
-    },
+    Scores { grid: usize, anchors: usize, range: f32 },
+    Points { grid: usize, anchors: usize, range: f32 },
     Landmarks,
     Presence,
-    Classes {
-        live: usize,
-    },
+    Classes { live: usize },
     Embedding,
 }
 
@@ -141,34 +131,20 @@ impl Manifest {
             cause,
             cure: "git checkout models/",
         })?;
-        let invalid = |reason: String| ModelError::Manifest {
-            file: path.to_owned(),
-            reason,
-        };
+        let invalid = |reason: String| ModelError::Manifest { file: path.to_owned(), reason };
         let manifest: Manifest = toml::from_str(&text).map_err(|e| invalid(e.to_string()))?;
         if manifest.schema != SCHEMA {
-            return Err(invalid(format!(
-                "schema is {}, this program reads {SCHEMA}",
-                manifest.schema
-            )));
+            return Err(invalid(format!("schema is {}, this program reads {SCHEMA}", manifest.schema)));
         }
         for role in [Role::Detector, Role::Mesh, Role::Passive] {
             let count = manifest.models.iter().filter(|m| m.role == role).count();
             if count != 1 {
-                return Err(invalid(format!(
-                    "{count} models have the role {role:?}, exactly one must"
-                )));
+                return Err(invalid(format!("{count} models have the role {role:?}, exactly one must")));
             }
         }
-        let embeddings = manifest
-            .models
-            .iter()
-            .filter(|m| m.role == Role::Embedding)
-            .count();
+        let embeddings = manifest.models.iter().filter(|m| m.role == Role::Embedding).count();
         if !(1..=2).contains(&embeddings) {
-            return Err(invalid(format!(
-                "{embeddings} models have the role Embedding, one or two must"
-            )));
+            return Err(invalid(format!("{embeddings} models have the role Embedding, one or two must")));
         }
         Ok(manifest)
     }
@@ -177,11 +153,7 @@ impl Manifest {
 impl Entry {
     /// The threshold with this name.
     pub(crate) fn threshold(&self, name: &str) -> Result<f32, ModelError> {
-        let found = self
-            .thresholds
-            .iter()
-            .find(|t| t.name == name)
-            .map(|t| t.value);
+        let found = self.thresholds.iter().find(|t| t.name == name).map(|t| t.value);
         found.ok_or_else(|| ModelError::Entry {
             model: self.name.clone(),
             reason: format!("its thresholds lack `{name}`"),
@@ -190,14 +162,10 @@ impl Entry {
 
     /// Index of the output with this meaning.
     pub(crate) fn output(&self, meaning: &Meaning) -> Result<&Output, ModelError> {
-        let same =
-            |o: &&Output| std::mem::discriminant(&o.meaning) == std::mem::discriminant(meaning);
-        self.outputs
-            .iter()
-            .find(same)
-            .ok_or_else(|| ModelError::Entry {
-                model: self.name.clone(),
-                reason: format!("its outputs lack {meaning:?}"),
-            })
+        let same = |o: &&Output| std::mem::discriminant(&o.meaning) == std::mem::discriminant(meaning);
+        self.outputs.iter().find(same).ok_or_else(|| ModelError::Entry {
+            model: self.name.clone(),
+            reason: format!("its outputs lack {meaning:?}"),
+        })
     }
 }

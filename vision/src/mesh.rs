@@ -50,10 +50,7 @@ impl Rect {
     }
 
     pub(crate) fn centre(&self) -> [f64; 2] {
-        [
-            f64::from(self.x + self.width / 2.0),
-            f64::from(self.y + self.height / 2.0),
-        ]
+        [f64::from(self.x + self.width / 2.0), f64::from(self.y + self.height / 2.0)]
     }
 }
 
@@ -78,10 +75,7 @@ pub struct Face {
 
 impl fmt::Debug for Face {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Face")
-            .field("bounding", &self.bounding)
-            .field("track", &self.track)
-            .finish_non_exhaustive()
+        f.debug_struct("Face").field("bounding", &self.bounding).field("track", &self.track).finish_non_exhaustive()
     }
 }
 
@@ -103,35 +97,21 @@ pub(crate) struct Region {
 impl Region {
     pub(crate) fn of_detection(found: &Detection) -> Region {
         let [right, left] = [found.points[0], found.points[1]];
-        Region {
-            centre: found.centre,
-            size: found.size,
-            angle: (left[1] - right[1]).atan2(left[0] - right[0]),
-        }
+        Region { centre: found.centre, size: found.size, angle: (left[1] - right[1]).atan2(left[0] - right[0]) }
     }
 
     /// The region in which to look for a face in the next frame. Drawn from its landmarks so that it lies as the
     /// detector's would: the constants are means over faces that both saw.
     pub(crate) fn of_face(face: &Face) -> Region {
         let [right, left] = [face.five[0], face.five[1]].map(|p| p.map(f64::from));
-        let point = |i: usize| {
-            [
-                f64::from(face.landmarks[i][0]),
-                f64::from(face.landmarks[i][1]),
-            ]
-        };
+        let point = |i: usize| [f64::from(face.landmarks[i][0]), f64::from(face.landmarks[i][1])];
         let (top, chin) = (point(FOREHEAD), point(CHIN));
         let down = [chin[0] - top[0], chin[1] - top[1]];
-        let (turned, bent) = (
-            f64::from(face.pose.yaw).to_radians().sin(),
-            f64::from(face.pose.pitch).to_radians().sin(),
-        );
+        let (turned, bent) =
+            (f64::from(face.pose.yaw).to_radians().sin(), f64::from(face.pose.pitch).to_radians().sin());
         let (along, across) = (BOX_ALONG.0 + BOX_ALONG.1 * bent, BOX_ACROSS * turned);
         Region {
-            centre: [
-                top[0] + along * down[0] + across * down[1],
-                top[1] + along * down[1] - across * down[0],
-            ],
+            centre: [top[0] + along * down[0] + across * down[1], top[1] + along * down[1] - across * down[0]],
             size: [(BOX_SIDE.0 + BOX_SIDE.1 * bent) * down[0].hypot(down[1]); 2],
             angle: (left[1] - right[1]).atan2(left[0] - right[0]),
         }
@@ -144,11 +124,7 @@ impl Region {
         let linear = [[cos * scale, sin * scale], [-sin * scale, cos * scale]];
         let half = side as f64 / 2.0;
         let shift = linear.map(|row| half - row[0] * self.centre[0] - row[1] * self.centre[1]);
-        Affine([
-            [linear[0][0], linear[0][1], shift[0]],
-            [linear[1][0], linear[1][1], shift[1]],
-        ])
-        .inverse()
+        Affine([[linear[0][0], linear[0][1], shift[0]], [linear[1][0], linear[1][1], shift[1]]]).inverse()
     }
 
     /// Whether the two mean the same face: the middle of one lies well within the other.
@@ -179,14 +155,9 @@ impl Mesh {
     pub(crate) fn new(model: &Model) -> Result<Mesh, ModelError> {
         let landmarks = model.entry.output(&Meaning::Landmarks)?;
         let presence = model.entry.output(&Meaning::Presence)?;
-        if landmarks.shape.iter().product::<usize>() != LANDMARKS * 3
-            || presence.shape.iter().product::<usize>() != 1
-        {
+        if landmarks.shape.iter().product::<usize>() != LANDMARKS * 3 || presence.shape.iter().product::<usize>() != 1 {
             let reason = format!("landmarks need {} numbers and presence one", LANDMARKS * 3);
-            return Err(ModelError::Entry {
-                model: model.entry.name.clone(),
-                reason,
-            });
+            return Err(ModelError::Entry { model: model.entry.name.clone(), reason });
         }
         Ok(Mesh {
             engine: model.engine()?,
@@ -226,15 +197,7 @@ impl Mesh {
             return Ok(None);
         }
         let pose = pose(&landmarks);
-        let mut face = Face {
-            bounding: Rect::default(),
-            landmarks,
-            score,
-            five,
-            pose,
-            interocular_px,
-            track,
-        };
+        let mut face = Face { bounding: Rect::default(), landmarks, score, five, pose, interocular_px, track };
         face.bounding = bounding.unwrap_or_else(|| {
             let own = Region::of_face(&face);
             Rect::around(own.centre, own.size)
@@ -249,12 +212,6 @@ const INTEROCULAR_LEAST_PX: f32 = 4.0;
 /// Centres of the eyes, tip of the nose, corners of the mouth.
 fn five(landmarks: &[[f32; 3]; LANDMARKS]) -> [[f32; 2]; 5] {
     let point = |i: usize| [f64::from(landmarks[i][0]), f64::from(landmarks[i][1])];
-    [
-        mean(&RIGHT_EYE.map(point)),
-        mean(&LEFT_EYE.map(point)),
-        point(NOSE_TIP),
-        point(RIGHT_MOUTH),
-        point(LEFT_MOUTH),
-    ]
-    .map(|p| p.map(|v| v as f32))
+    [mean(&RIGHT_EYE.map(point)), mean(&LEFT_EYE.map(point)), point(NOSE_TIP), point(RIGHT_MOUTH), point(LEFT_MOUTH)]
+        .map(|p| p.map(|v| v as f32))
 }

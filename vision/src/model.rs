@@ -61,9 +61,7 @@ pub enum ModelError {
         reason: String,
     },
     /// A model's entry lacks something that its role needs.
-    #[error(
-        "manifest entry `{model}` is not usable: {reason}; mend it, or: git checkout models/manifest.toml"
-    )]
+    #[error("manifest entry `{model}` is not usable: {reason}; mend it, or: git checkout models/manifest.toml")]
     Entry {
         /// Name in the manifest.
         model: String,
@@ -84,9 +82,7 @@ pub enum ModelError {
         found: String,
     },
     /// The file has the right hash but does not fit what the manifest says about it, or cannot be run.
-    #[error(
-        "model {model} is not usable: {reason}; mend its entry in the manifest, or: make models"
-    )]
+    #[error("model {model} is not usable: {reason}; mend its entry in the manifest, or: make models")]
     Unusable {
         /// Name in the manifest.
         model: String,
@@ -103,13 +99,7 @@ impl Models {
     pub fn load(manifest: &Path) -> Result<Models, ModelError> {
         let folder = manifest.parent().unwrap_or(Path::new("."));
         let content = Manifest::read(manifest)?;
-        let shipped = |role| {
-            content
-                .models
-                .iter()
-                .filter(move |m| m.role == role)
-                .collect::<Vec<_>>()
-        };
+        let shipped = |role| content.models.iter().filter(move |m| m.role == role).collect::<Vec<_>>();
         Models::of(&content, &shipped(Role::Embedding), folder)
     }
 
@@ -134,20 +124,11 @@ impl Models {
     pub fn forms(manifest: &Path) -> Result<Vec<Form>, ModelError> {
         let folder = manifest.parent().unwrap_or(Path::new("."));
         let content = Manifest::read(manifest)?;
-        let shipped: Vec<&str> = content
-            .models
-            .iter()
-            .filter(|m| m.role == Role::Embedding)
-            .map(|m| m.name.as_str())
-            .collect();
-        let names = content
-            .models
-            .iter()
-            .filter(|m| m.role == Role::Embedding)
-            .map(|m| &m.name);
-        let names = names
-            .chain(content.candidates.iter().map(|m| &m.name))
-            .chain(content.pairs.iter().map(|p| &p.name));
+        let shipped: Vec<&str> =
+            content.models.iter().filter(|m| m.role == Role::Embedding).map(|m| m.name.as_str()).collect();
+        let names = content.models.iter().filter(|m| m.role == Role::Embedding).map(|m| &m.name);
+        let names =
+            names.chain(content.candidates.iter().map(|m| &m.name)).chain(content.pairs.iter().map(|p| &p.name));
         let mut forms: Vec<Form> = names
             .filter_map(|name| {
                 let members = members(&content, name)?;
@@ -165,42 +146,29 @@ impl Models {
 
     fn of(content: &Manifest, embeddings: &[&Entry], folder: &Path) -> Result<Models, ModelError> {
         let one = |role| {
-            let entry = content
-                .models
-                .iter()
-                .find(|m| m.role == role)
-                .expect("Manifest::read found one of each role");
+            let entry = content.models.iter().find(|m| m.role == role).expect("Manifest::read found one of each role");
             Model::load(entry, folder)
         };
         Ok(Models {
             detector: one(Role::Detector)?,
             mesh: one(Role::Mesh)?,
             passive: one(Role::Passive)?,
-            embeddings: embeddings
-                .iter()
-                .map(|entry| Model::load(entry, folder))
-                .collect::<Result<_, _>>()?,
+            embeddings: embeddings.iter().map(|entry| Model::load(entry, folder)).collect::<Result<_, _>>()?,
         })
     }
 
     /// Role and SHA-256 of every loaded model, in a fixed order.
     pub fn references(&self) -> Vec<(Role, [u8; 32])> {
-        self.all()
-            .map(|model| (model.entry.role, model.sha256))
-            .collect()
+        self.all().map(|model| (model.entry.role, model.sha256)).collect()
     }
 
     /// The threshold `name` of the model with this role, from the manifest; the first embedding's where there are two.
     pub fn threshold(&self, role: Role, name: &str) -> Option<f32> {
-        self.all()
-            .find(|model| model.entry.role == role)
-            .and_then(|model| model.entry.threshold(name).ok())
+        self.all().find(|model| model.entry.role == role).and_then(|model| model.entry.threshold(name).ok())
     }
 
     fn all(&self) -> impl Iterator<Item = &Model> {
-        [&self.detector, &self.mesh, &self.passive]
-            .into_iter()
-            .chain(&self.embeddings)
+        [&self.detector, &self.mesh, &self.passive].into_iter().chain(&self.embeddings)
     }
 }
 
@@ -223,20 +191,12 @@ impl Model {
         let sha256: [u8; 32] = Sha256::digest(&content).into();
         let found = hex::encode(sha256);
         if found != entry.sha256 {
-            return Err(ModelError::Hash {
-                file,
-                expected: entry.sha256.clone(),
-                found,
-            });
+            return Err(ModelError::Hash { file, expected: entry.sha256.clone(), found });
         }
         for meaning in needed(entry.role) {
             entry.output(&meaning)?;
         }
-        let model = Model {
-            entry: entry.clone(),
-            bytes: Arc::new(Bytes::new(&content)),
-            sha256,
-        };
+        let model = Model { entry: entry.clone(), bytes: Arc::new(Bytes::new(&content)), sha256 };
         model.engine_with(Kernels::Reference)?;
         Ok(model)
     }
@@ -251,10 +211,7 @@ impl Model {
     }
 
     pub(crate) fn unusable(&self, error: &EngineError) -> ModelError {
-        ModelError::Unusable {
-            model: self.entry.name.clone(),
-            reason: error.to_string(),
-        }
+        ModelError::Unusable { model: self.entry.name.clone(), reason: error.to_string() }
     }
 }
 
@@ -262,16 +219,8 @@ impl Model {
 fn needed(role: Role) -> Vec<Meaning> {
     match role {
         Role::Detector => vec![
-            Meaning::Scores {
-                grid: 0,
-                anchors: 0,
-                range: 0.0,
-            },
-            Meaning::Points {
-                grid: 0,
-                anchors: 0,
-                range: 0.0,
-            },
+            Meaning::Scores { grid: 0, anchors: 0, range: 0.0 },
+            Meaning::Points { grid: 0, anchors: 0, range: 0.0 },
         ],
         Role::Mesh => vec![Meaning::Landmarks, Meaning::Presence],
         Role::Passive => vec![Meaning::Classes { live: 0 }],
@@ -280,18 +229,11 @@ fn needed(role: Role) -> Vec<Meaning> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, ModelError> {
-    let unreadable = |cause| ModelError::Unreadable {
-        file: file.to_owned(),
-        cause,
-        cure: "git checkout models/",
-    };
+    let unreadable = |cause| ModelError::Unreadable { file: file.to_owned(), cause, cure: "git checkout models/" };
     let length = std::fs::metadata(file).map_err(unreadable)?.len();
     if length > BYTES_MOST as u64 {
         let reason = format!("{length} bytes are more than the {BYTES_MOST} that a model may have");
-        return Err(ModelError::Unusable {
-            model: file.display().to_string(),
-            reason,
-        });
+        return Err(ModelError::Unusable { model: file.display().to_string(), reason });
     }
     std::fs::read(file).map_err(unreadable)
 }

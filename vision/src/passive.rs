@@ -6,7 +6,7 @@
 use zeroize::Zeroize;
 
 use crate::affine::Affine;
-use crate::frame::{FrameView, PixelFormat};
+use crate::frame::FrameView;
 use crate::manifest::{Evidence, Meaning};
 use crate::mesh::Face;
 use crate::model::{Model, ModelError};
@@ -22,9 +22,7 @@ const SIDE: usize = 128;
 
 /// The camera does not show enough around the face: the person should step back or to the middle.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "only {inside:.2} of the face's surroundings are in the frame, {INSIDE_LEAST} needed: step back"
-)]
+#[error("only {inside:.2} of the face's surroundings are in the frame, {INSIDE_LEAST} needed: step back")]
 pub struct ContextMissing {
     /// Share of the surroundings inside the frame, 0 to 1.
     pub inside: f32,
@@ -60,27 +58,16 @@ pub fn passive_crop(frame: &FrameView<'_>, face: &Face) -> Result<PassiveCrop, C
     if inside.is_nan() || inside < INSIDE_LEAST {
         return Err(ContextMissing { inside });
     }
-    let mut crop = PassiveCrop {
-        rgb: Box::new([0; SIDE * SIDE * 3]),
-    };
+    let mut crop = PassiveCrop { rgb: Box::new([0; SIDE * SIDE * 3]) };
     let [left, top, right, bottom] = edges;
-    warp(
-        frame,
-        &Affine::of_box(left, top, right, bottom, SIDE, SIDE),
-        SIDE,
-        &IDENTITY,
-        &mut crop.rgb[..],
-    );
+    warp(frame, &Affine::of_box(left, top, right, bottom, SIDE, SIDE), SIDE, &IDENTITY, &mut crop.rgb[..]);
     Ok(crop)
 }
 
 /// Edges of the surroundings after shifting, and the share that was inside before.
 pub(crate) fn context_box(frame: &FrameView<'_>, face: &Face) -> ([f64; 4], f32) {
     let picture = [f64::from(frame.width()), f64::from(frame.height())];
-    let size = [
-        f64::from(face.bounding.width),
-        f64::from(face.bounding.height),
-    ];
+    let size = [f64::from(face.bounding.width), f64::from(face.bounding.height)];
     let centre = face.bounding.centre();
     let mut inside = 1.0;
     for axis in 0..2 {
@@ -92,9 +79,7 @@ pub(crate) fn context_box(frame: &FrameView<'_>, face: &Face) -> ([f64; 4], f32)
     let mut edges = [0.0; 4];
     for axis in 0..2 {
         let side = size[axis] * scale;
-        let low = (centre[axis] - side / 2.0)
-            .min(picture[axis] - 0.5 - side)
-            .max(-0.5);
+        let low = (centre[axis] - side / 2.0).min(picture[axis] - 0.5 - side).max(-0.5);
         edges[axis] = low;
         edges[axis + 2] = low + side;
     }
@@ -111,60 +96,29 @@ pub(crate) struct Passive {
 
 impl Passive {
     pub(crate) fn new(model: &Model) -> Result<Passive, ModelError> {
-        let wrong = |reason: &str| ModelError::Entry {
-            model: model.entry.name.clone(),
-            reason: reason.to_owned(),
-        };
+        let wrong = |reason: &str| ModelError::Entry { model: model.entry.name.clone(), reason: reason.to_owned() };
         let output = model.entry.output(&Meaning::Classes { live: 0 })?;
         let Meaning::Classes { live } = output.meaning else {
             return Err(wrong("its output is no `classes`"));
         };
         if output.shape.iter().product::<usize>() != 3 || live > 2 {
-            return Err(wrong(
-                "`classes` needs three numbers, and `live` is one of 0, 1 and 2",
-            ));
+            return Err(wrong("`classes` needs three numbers, and `live` is one of 0, 1 and 2"));
         }
         let evidence = model.entry.llr.ok_or_else(|| wrong("it lacks `llr`"))?;
         if evidence.low.is_nan() || evidence.high.is_nan() || evidence.low > evidence.high {
             return Err(wrong("`llr.low` must not be above `llr.high`"));
         }
-        Ok(Passive {
-            engine: model.engine()?,
-            classes: output.index,
-            live,
-            evidence,
-        })
+        Ok(Passive { engine: model.engine()?, classes: output.index, live, evidence })
     }
 
     pub(crate) fn judge(&mut self, crop: &PassiveCrop) -> Result<PassiveScore, EngineError> {
-        let view = FrameView::new(
-            PixelFormat::Rgb8,
-            SIDE as u32,
-            SIDE as u32,
-            SIDE * 3,
-            &crop.rgb[..],
-        )
-        .expect("sides and length are constants that fit");
-        let (width, height) = self.engine.size();
-        let edge = SIDE as f64 - 0.5;
-        self.engine.see(
-            &view,
-            &Affine::of_box(-0.5, -0.5, edge, edge, width, height),
-        );
+        self.engine.see_crop(&crop.rgb[..], SIDE);
         self.engine.run()?;
         let numbers = self.engine.output(self.classes);
         let mut logits = [0, 1, 2].map(|i| numbers.at(i));
         logits.swap(0, self.live);
         let margin = logits[0] - (logits[1].exp() + logits[2].exp()).ln();
-        let Evidence {
-            slope,
-            offset,
-            low,
-            high,
-        } = self.evidence;
-        Ok(PassiveScore {
-            logits,
-            llr: (slope * margin + offset).clamp(low, high),
-        })
+        let Evidence { slope, offset, low, high } = self.evidence;
+        Ok(PassiveScore { logits, llr: (slope * margin + offset).clamp(low, high) })
     }
 }

@@ -74,10 +74,7 @@ impl Perceiver {
     /// # Errors
     /// [`VisionError`] where a network fails to run.
     pub fn look(&mut self, frame: &FrameView<'_>) -> Result<Sight, VisionError> {
-        let due = self
-            .followed
-            .as_ref()
-            .is_some_and(|f| f.age >= RECOUNT_EVERY);
+        let due = self.followed.as_ref().is_some_and(|f| f.age >= RECOUNT_EVERY);
         if due {
             self.recount(frame)?;
         }
@@ -91,10 +88,7 @@ impl Perceiver {
                 .filter(|(region, _)| region.meets(&followed.region));
             if let Some((region, face)) = found {
                 followed.region = region;
-                return Ok(Sight {
-                    faces: followed.faces,
-                    face: Some(face),
-                });
+                return Ok(Sight { faces: followed.faces, face: Some(face) });
             }
             self.followed = None;
         }
@@ -108,40 +102,22 @@ impl Perceiver {
 
     /// Counts the faces; a followed face that the detector no longer sees is let go.
     fn recount(&mut self, frame: &FrameView<'_>) -> Result<(), VisionError> {
-        let detections = self
-            .detector
-            .detect(frame)
-            .map_err(failed(Role::Detector))?;
-        let seen = |f: &Followed| {
-            detections
-                .iter()
-                .any(|d| Region::of_detection(d).meets(&f.region))
-        };
-        self.followed = self.followed.take().filter(seen).map(|f| Followed {
-            faces: detections.len(),
-            age: 0,
-            ..f
-        });
+        let detections = self.detector.detect(frame).map_err(failed(Role::Detector))?;
+        let seen = |f: &Followed| detections.iter().any(|d| Region::of_detection(d).meets(&f.region));
+        self.followed = self.followed.take().filter(seen).map(|f| Followed { faces: detections.len(), age: 0, ..f });
         Ok(())
     }
 
     fn search(&mut self, frame: &FrameView<'_>) -> Result<Sight, VisionError> {
-        let detections = self
-            .detector
-            .detect(frame)
-            .map_err(failed(Role::Detector))?;
+        let detections = self.detector.detect(frame).map_err(failed(Role::Detector))?;
         let faces = detections.len();
         let Some(chosen) = main_face(detections, frame) else {
             return Ok(Sight { faces, face: None });
         };
         self.tracks += 1;
         let face = find(&mut self.mesh, frame, &chosen, self.tracks)?;
-        self.followed = face.as_ref().map(|face| Followed {
-            region: Region::of_face(face),
-            track: self.tracks,
-            faces,
-            age: 0,
-        });
+        self.followed =
+            face.as_ref().map(|face| Followed { region: Region::of_face(face), track: self.tracks, faces, age: 0 });
         Ok(Sight { faces, face })
     }
 
@@ -174,19 +150,11 @@ impl Perceiver {
     /// # Errors
     /// [`VisionError`] where the network fails to run.
     pub fn embed_reference(&mut self, face: ReferenceFace) -> Result<Template, VisionError> {
-        self.embedder
-            .reference(&face)
-            .map_err(failed(Role::Embedding))
+        self.embedder.reference(&face).map_err(failed(Role::Embedding))
     }
 }
 
-fn find(
-    mesh: &mut Mesh,
-    frame: &FrameView<'_>,
-    chosen: &Detection,
-    track: u64,
-) -> Result<Option<Face>, VisionError> {
+fn find(mesh: &mut Mesh, frame: &FrameView<'_>, chosen: &Detection, track: u64) -> Result<Option<Face>, VisionError> {
     let bounding = Rect::around(chosen.centre, chosen.size);
-    mesh.find(frame, &Region::of_detection(chosen), Some(bounding), track)
-        .map_err(failed(Role::Mesh))
+    mesh.find(frame, &Region::of_detection(chosen), Some(bounding), track).map_err(failed(Role::Mesh))
 }

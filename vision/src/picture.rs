@@ -80,12 +80,8 @@ impl Picture {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
             Ok(_) | Err(_) => return Err(PictureError::Format),
         };
-        let damaged = |e: image::ImageError| PictureError::Damaged {
-            cause: e.to_string(),
-        };
-        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
-            .into_decoder()
-            .map_err(damaged)?;
+        let damaged = |e: image::ImageError| PictureError::Damaged { cause: e.to_string() };
+        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
         let (width, height) = decoder.dimensions();
         let sides = SIDE_LEAST..=SIDE_MOST;
         let area = u64::from(width) * u64::from(height);
@@ -99,23 +95,13 @@ impl Picture {
         let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
         image.apply_orientation(orientation);
         let image = image.into_rgb8();
-        Ok(Picture {
-            width: image.width(),
-            height: image.height(),
-            rgb: image.into_raw(),
-        })
+        Ok(Picture { width: image.width(), height: image.height(), rgb: image.into_raw() })
     }
 
     /// The picture as a frame.
     pub fn view(&self) -> FrameView<'_> {
-        FrameView::new(
-            PixelFormat::Rgb8,
-            self.width,
-            self.height,
-            self.width as usize * 3,
-            &self.rgb,
-        )
-        .expect("decode checked the sides, and the decoder filled them")
+        FrameView::new(PixelFormat::Rgb8, self.width, self.height, self.width as usize * 3, &self.rgb)
+            .expect("decode checked the sides, and the decoder filled them")
     }
 }
 
@@ -138,13 +124,7 @@ pub fn portrait(frame: &FrameView<'_>, face: &Face) -> Portrait {
     let centre = face.bounding.centre();
     let (left, top) = (centre[0] - wide / 2.0, centre[1] - tall / 2.0);
     let mut rgb = vec![0; width * height * 3];
-    warp(
-        frame,
-        &Affine::of_box(left, top, left + wide, top + tall, width, height),
-        width,
-        &IDENTITY,
-        &mut rgb,
-    );
+    warp(frame, &Affine::of_box(left, top, left + wide, top + tall, width, height), width, &IDENTITY, &mut rgb);
     Portrait { rgb }
 }
 
@@ -159,9 +139,7 @@ impl Portrait {
             let (width, height) = (PORTRAIT.0 as u32, PORTRAIT.1 as u32);
             JpegEncoder::new_with_quality(&mut bytes, quality)
                 .encode(&self.rgb, width, height, image::ExtendedColorType::Rgb8)
-                .map_err(|e| PictureError::Damaged {
-                    cause: e.to_string(),
-                })?;
+                .map_err(|e| PictureError::Damaged { cause: e.to_string() })?;
             if bytes.len() <= limit {
                 return Ok(bytes);
             }
@@ -184,9 +162,7 @@ mod tests {
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        image::GrayImage::new(width, height)
-            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
-            .unwrap();
+        image::GrayImage::new(width, height).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
         bytes
     }
 

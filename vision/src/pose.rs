@@ -41,11 +41,7 @@ fn difference(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
 }
 
 fn cross(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 #[cfg(test)]
@@ -58,12 +54,7 @@ mod tests {
         let (sy, cy) = yaw.to_radians().sin_cos();
         let (sp, cp) = (pitch + PITCH_AT_REST).to_radians().sin_cos();
         let (sr, cr) = roll.to_radians().sin_cos();
-        for (index, [x, y]) in [
-            (33, [-50.0, -20.0]),
-            (263, [50.0, -20.0]),
-            (10, [0.0, -50.0]),
-            (152, [0.0, 50.0]),
-        ] {
+        for (index, [x, y]) in [(33, [-50.0, -20.0]), (263, [50.0, -20.0]), (10, [0.0, -50.0]), (152, [0.0, 50.0])] {
             // Down: the chin comes nearer to the neck, that is away from the camera; then sideways; then the lean.
             let (y, z) = (y * cp, y * sp);
             let (x, z) = (x * cy - z * sy, x * sy + z * cy);
@@ -74,17 +65,9 @@ mod tests {
 
     #[test]
     fn angles_have_the_promised_signs() {
-        for (yaw, pitch, roll) in [
-            (0.0, 0.0, 0.0),
-            (20.0, 0.0, 0.0),
-            (0.0, 15.0, 0.0),
-            (0.0, 0.0, -12.0),
-        ] {
+        for (yaw, pitch, roll) in [(0.0, 0.0, 0.0), (20.0, 0.0, 0.0), (0.0, 15.0, 0.0), (0.0, 0.0, -12.0)] {
             let found = turned(yaw, pitch, roll);
-            let off = (found.yaw - yaw)
-                .abs()
-                .max((found.pitch - pitch).abs())
-                .max((found.roll - roll).abs());
+            let off = (found.yaw - yaw).abs().max((found.pitch - pitch).abs()).max((found.roll - roll).abs());
             assert!(off < 1.5, "{yaw} {pitch} {roll}: {found:?}");
         }
     }

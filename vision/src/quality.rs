@@ -146,10 +146,7 @@ fn sharpness(crop: &Crop<'_>) -> u8 {
     for y in FACE_TOP..FACE_BOTTOM {
         for x in FACE_LEFT..FACE_RIGHT {
             let here = crop.luma(x, y);
-            let around = crop.luma(x - 1, y)
-                + crop.luma(x + 1, y)
-                + crop.luma(x, y - 1)
-                + crop.luma(x, y + 1);
+            let around = crop.luma(x - 1, y) + crop.luma(x + 1, y) + crop.luma(x, y - 1) + crop.luma(x, y + 1);
             let edge = 4.0 * here - around;
             edges += edge * edge;
             sum += here;
@@ -164,37 +161,23 @@ fn sharpness(crop: &Crop<'_>) -> u8 {
 fn exposure(histogram: &[f32; 256]) -> u8 {
     let dark: f32 = histogram[..DARK_BELOW].iter().sum();
     let bright: f32 = histogram[BRIGHT_FROM..].iter().sum();
-    let mean: f32 = histogram
-        .iter()
-        .enumerate()
-        .map(|(v, share)| v as f32 * share)
-        .sum();
+    let mean: f32 = histogram.iter().enumerate().map(|(v, share)| v as f32 * share).sum();
     let off = (MEAN.0 - mean).max(mean - MEAN.1).max(0.0) / MEAN.0;
     percent(1.0 - dark - 2.0 * bright - off)
 }
 
 /// Entropy of the grey values, at most 8 bits.
 fn dynamic_range(histogram: &[f32; 256]) -> u8 {
-    let entropy: f32 = histogram
-        .iter()
-        .filter(|p| **p > 0.0)
-        .map(|p| -p * p.log2())
-        .sum();
+    let entropy: f32 = histogram.iter().filter(|p| **p > 0.0).map(|p| -p * p.log2()).sum();
     percent(entropy / 8.0)
 }
 
 /// What the grey values of the two halves of the face have in common.
 fn uniformity(crop: &Crop<'_>) -> u8 {
     let middle = (FACE_LEFT + FACE_RIGHT) / 2;
-    let (left, right) = (
-        crop.histogram(FACE_LEFT, middle),
-        crop.histogram(middle, FACE_RIGHT),
-    );
+    let (left, right) = (crop.histogram(FACE_LEFT, middle), crop.histogram(middle, FACE_RIGHT));
     // Coarse bins: neighbouring grey values are the same light.
-    let common = left
-        .chunks(16)
-        .zip(right.chunks(16))
-        .map(|(a, b)| a.iter().sum::<f32>().min(b.iter().sum()));
+    let common = left.chunks(16).zip(right.chunks(16)).map(|(a, b)| a.iter().sum::<f32>().min(b.iter().sum()));
     percent(common.sum())
 }
 
@@ -205,18 +188,13 @@ fn apart(landmarks: &[[f32; 3]; LANDMARKS], a: usize, b: usize) -> f32 {
 
 /// The less open eye counts.
 fn eyes_open(landmarks: &[[f32; 3]; LANDMARKS]) -> u8 {
-    let open = |top, bottom, outer, inner| {
-        apart(landmarks, top, bottom) / apart(landmarks, outer, inner).max(1.0)
-    };
+    let open = |top, bottom, outer, inner| apart(landmarks, top, bottom) / apart(landmarks, outer, inner).max(1.0);
     scaled(open(159, 145, 33, 133).min(open(386, 374, 263, 362)), LIDS)
 }
 
 fn mouth_closed(landmarks: &[[f32; 3]; LANDMARKS]) -> u8 {
     // 6 lies between the eyes.
-    scaled(
-        apart(landmarks, 13, 14) / apart(landmarks, 6, 13).max(1.0),
-        LIPS,
-    )
+    scaled(apart(landmarks, 13, 14) / apart(landmarks, 6, 13).max(1.0), LIPS)
 }
 
 fn occlusion(crop: &Crop<'_>, face: &Face, to_aligned: &Affine) -> u8 {
@@ -232,10 +210,7 @@ fn occlusion(crop: &Crop<'_>, face: &Face, to_aligned: &Affine) -> u8 {
     };
     let (upper, lower) = (mean(&UPPER), mean(&LOWER));
     // Light from above darkens the chin: brightness says less than colour.
-    let distance = [0.35, 1.0, 1.0]
-        .iter()
-        .zip(upper.iter().zip(lower))
-        .map(|(w, (u, l))| (w * (u - l)).powi(2));
+    let distance = [0.35, 1.0, 1.0].iter().zip(upper.iter().zip(lower)).map(|(w, (u, l))| (w * (u - l)).powi(2));
     let colour = scaled(distance.sum::<f32>().sqrt(), COVERING);
     colour.max(scaled(face.score, COVERED_SCORE))
 }
@@ -254,24 +229,12 @@ mod tests {
         let soft = painted(|x, _| (x * 2) as u8);
         assert!(sharpness(&Crop { rgb: &fine }) > 90);
         assert!(sharpness(&Crop { rgb: &soft }) < 20);
-        assert_eq!(
-            sharpness(&Crop {
-                rgb: &painted(|_, _| 77)
-            }),
-            0
-        );
+        assert_eq!(sharpness(&Crop { rgb: &painted(|_, _| 77) }), 0);
     }
 
     #[test]
     fn dark_and_burnt_faces_are_badly_exposed() {
-        let of = |level: u8| {
-            exposure(
-                &Crop {
-                    rgb: &painted(|_, _| level),
-                }
-                .histogram(FACE_LEFT, FACE_RIGHT),
-            )
-        };
+        let of = |level: u8| exposure(&Crop { rgb: &painted(|_, _| level) }.histogram(FACE_LEFT, FACE_RIGHT));
         assert_eq!((of(5), of(255)), (0, 0));
         assert!(of(128) == 100 && of(45) < 80);
     }

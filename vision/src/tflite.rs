@@ -13,7 +13,7 @@ use tflitec::model::Model;
 use tflitec::tensor::{DataType, Tensor};
 
 use crate::affine::Affine;
-use crate::frame::FrameView;
+use crate::frame::{FrameView, PixelFormat};
 use crate::manifest::{Entry, Input, Kind, Order};
 use crate::warp::{Tint, warp};
 
@@ -32,11 +32,7 @@ impl Bytes {
         let mut buffer = vec![0; content.len() + ALIGNMENT];
         let start = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         buffer[start..start + content.len()].copy_from_slice(content);
-        Bytes {
-            buffer,
-            start,
-            length: content.len(),
-        }
+        Bytes { buffer, start, length: content.len() }
     }
 
     fn as_slice(&self) -> &[u8] {
@@ -50,11 +46,7 @@ pub(crate) enum EngineError {
     #[error("TensorFlow Lite refuses it: {0}")]
     Refused(String),
     #[error("its {tensor} is {found}, the manifest says {expected}")]
-    Tensor {
-        tensor: String,
-        expected: String,
-        found: String,
-    },
+    Tensor { tensor: String, expected: String, found: String },
     #[error("TensorFlow Lite fails to run it")]
     Invoke,
 }
@@ -85,23 +77,15 @@ unsafe impl Send for Engine {}
 
 impl Engine {
     /// Loads the model and checks its tensors against the manifest.
-    pub(crate) fn new(
-        entry: &Entry,
-        bytes: &Arc<Bytes>,
-        kernels: Kernels,
-    ) -> Result<Engine, EngineError> {
+    pub(crate) fn new(entry: &Entry, bytes: &Arc<Bytes>, kernels: Kernels) -> Result<Engine, EngineError> {
         // SAFETY: `Bytes` never changes its content or address, and `_bytes` keeps it until after the model is dropped.
-        let content: &'static [u8] =
-            unsafe { std::slice::from_raw_parts(bytes.as_slice().as_ptr(), bytes.length) };
+        let content: &'static [u8] = unsafe { std::slice::from_raw_parts(bytes.as_slice().as_ptr(), bytes.length) };
         let model = Model::from_bytes(content).map_err(refused)?;
         let model = Box::into_raw(Box::new(model));
         // SAFETY: the box is freed in `Model`'s guard below or in `drop`, after the interpreter that borrows it.
         let borrowed: &'static Model<'static> = unsafe { &*model };
         let guard = ModelGuard(model);
-        let options = Options {
-            thread_count: 1,
-            is_xnnpack_enabled: kernels == Kernels::Xnnpack,
-        };
+        let options = Options { thread_count: 1, is_xnnpack_enabled: kernels == Kernels::Xnnpack };
         let interpreter = Interpreter::new(borrowed, Some(options)).map_err(refused)?;
         interpreter.allocate_tensors().map_err(refused)?;
         let input = Writer::new(&interpreter, &entry.input)?;
@@ -131,26 +115,26 @@ impl Engine {
 
     /// Writes the frame, seen through `inverse` (input pixels to frame), into the input.
     pub(crate) fn see(&mut self, frame: &FrameView<'_>, inverse: &Affine) {
-        match &mut self.input {
-            Writer::Float32 {
-                start,
-                length,
-                tint,
-            } => {
-                // SAFETY: `start` and `length` were taken from the input tensor, which lives in the interpreter and is
-                // neither resized nor reallocated after `new`; `&mut self` makes this the only access.
-                let values = unsafe { std::slice::from_raw_parts_mut(*start, *length) };
-                warp(frame, inverse, self.width, tint, values);
+        let width = self.width;
+        match self.input.values() {
+            Values::Float32(values, tint) => warp(frame, inverse, width, tint, values),
+            Values::Int8(values, tint) => warp(frame, inverse, width, tint, values),
+        }
+    }
+
+    /// Writes a square crop into the input: pixel by pixel where it has the input's size, stretched otherwise.
+    pub(crate) fn see_crop(&mut self, rgb: &[u8], side: usize) {
+        if (self.width, self.height) == (side, side) {
+            match self.input.values() {
+                Values::Float32(values, tint) => tint.paint(rgb, values),
+                Values::Int8(values, tint) => tint.paint(rgb, values),
             }
-            Writer::Int8 {
-                start,
-                length,
-                tint,
-            } => {
-                // SAFETY: as above.
-                let values = unsafe { std::slice::from_raw_parts_mut(*start, *length) };
-                warp(frame, inverse, self.width, tint, values);
-            }
+        } else {
+            let view = FrameView::new(PixelFormat::Rgb8, side as u32, side as u32, side * 3, rgb)
+                .expect("crops have the sides that their types name");
+            let edge = side as f64 - 0.5;
+            let inverse = Affine::of_box(-0.5, -0.5, edge, edge, self.width, self.height);
+            self.see(&view, &inverse);
         }
     }
 
@@ -168,18 +152,9 @@ impl Engine {
                 // and `run` needs `&mut self`.
                 Numbers::Float32(unsafe { std::slice::from_raw_parts(start, length) })
             }
-            Reader::Int8 {
-                start,
-                length,
-                scale,
-                zero,
-            } => {
+            Reader::Int8 { start, length, scale, zero } => {
                 // SAFETY: as above.
-                Numbers::Int8 {
-                    values: unsafe { std::slice::from_raw_parts(start, length) },
-                    scale,
-                    zero,
-                }
+                Numbers::Int8 { values: unsafe { std::slice::from_raw_parts(start, length) }, scale, zero }
             }
         }
     }
@@ -209,11 +184,7 @@ impl Drop for ModelGuard {
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Float32(&'a [f32]),
-    Int8 {
-        values: &'a [i8],
-        scale: f32,
-        zero: i32,
-    },
+    Int8 { values: &'a [i8], scale: f32, zero: i32 },
 }
 
 impl Numbers<'_> {
@@ -230,40 +201,42 @@ impl Numbers<'_> {
     pub(crate) fn at(&self, index: usize) -> f32 {
         match *self {
             Numbers::Float32(values) => values[index],
-            Numbers::Int8 {
-                values,
-                scale,
-                zero,
-            } => (i32::from(values[index]) - zero) as f32 * scale,
+            Numbers::Int8 { values, scale, zero } => (i32::from(values[index]) - zero) as f32 * scale,
         }
     }
 }
 
 enum Writer {
-    Float32 {
-        start: *mut f32,
-        length: usize,
-        tint: Box<Tint<f32>>,
-    },
-    Int8 {
-        start: *mut i8,
-        length: usize,
-        tint: Box<Tint<i8>>,
-    },
+    Float32 { start: *mut f32, length: usize, tint: Box<Tint<f32>> },
+    Int8 { start: *mut i8, length: usize, tint: Box<Tint<i8>> },
+}
+
+/// The input's numbers, to be written, and how pixels become them.
+enum Values<'a> {
+    Float32(&'a mut [f32], &'a Tint<f32>),
+    Int8(&'a mut [i8], &'a Tint<i8>),
 }
 
 impl Writer {
+    fn values(&mut self) -> Values<'_> {
+        match self {
+            Writer::Float32 { start, length, tint } => {
+                // SAFETY: `start` and `length` were taken from the input tensor, which lives in the interpreter and is
+                // neither resized nor reallocated after `new`; `&mut self` makes this the only access.
+                Values::Float32(unsafe { std::slice::from_raw_parts_mut(*start, *length) }, tint)
+            }
+            Writer::Int8 { start, length, tint } => {
+                // SAFETY: as above.
+                Values::Int8(unsafe { std::slice::from_raw_parts_mut(*start, *length) }, tint)
+            }
+        }
+    }
+
     fn new(interpreter: &Interpreter<'_>, input: &Input) -> Result<Writer, EngineError> {
         let tensor = interpreter.input(input.index).map_err(refused)?;
-        check(
-            &tensor,
-            "input",
-            &[1, input.height, input.width, 3],
-            input.kind,
-        )?;
+        check(&tensor, "input", &[1, input.height, input.width, 3], input.kind)?;
         let blue_first = input.order == Order::Bgr;
-        let value =
-            |channel: usize, v: usize| (v as f32 - input.mean[channel]) / input.std[channel];
+        let value = |channel: usize, v: usize| (v as f32 - input.mean[channel]) / input.std[channel];
         Ok(match input.kind {
             Kind::Float32 => {
                 let data = tensor.data::<f32>();
@@ -277,8 +250,7 @@ impl Writer {
             Kind::Int8 => {
                 let data = tensor.data::<i8>();
                 let (scale, zero) = quantisation(&tensor, "input")?;
-                let quantised =
-                    |x: f32| (x / scale + zero as f32 + 0.5).floor().clamp(-128.0, 127.0) as i8;
+                let quantised = |x: f32| (x / scale + zero as f32 + 0.5).floor().clamp(-128.0, 127.0) as i8;
                 let tables = [0, 1, 2].map(|c| std::array::from_fn(|v| quantised(value(c, v))));
                 Writer::Int8 {
                     start: data.as_ptr().cast_mut(),
@@ -291,16 +263,8 @@ impl Writer {
 }
 
 enum Reader {
-    Float32 {
-        start: *const f32,
-        length: usize,
-    },
-    Int8 {
-        start: *const i8,
-        length: usize,
-        scale: f32,
-        zero: i32,
-    },
+    Float32 { start: *const f32, length: usize },
+    Int8 { start: *const i8, length: usize, scale: f32, zero: i32 },
 }
 
 impl Reader {
@@ -308,20 +272,12 @@ impl Reader {
         match tensor.data_type() {
             DataType::Float32 => {
                 let data = tensor.data::<f32>();
-                Ok(Reader::Float32 {
-                    start: data.as_ptr(),
-                    length: data.len(),
-                })
+                Ok(Reader::Float32 { start: data.as_ptr(), length: data.len() })
             }
             DataType::Int8 => {
                 let data = tensor.data::<i8>();
                 let (scale, zero) = quantisation(tensor, "output")?;
-                Ok(Reader::Int8 {
-                    start: data.as_ptr(),
-                    length: data.len(),
-                    scale,
-                    zero,
-                })
+                Ok(Reader::Int8 { start: data.as_ptr(), length: data.len(), scale, zero })
             }
             other => Err(EngineError::Tensor {
                 tensor: "output".to_owned(),
@@ -332,12 +288,7 @@ impl Reader {
     }
 }
 
-fn check_output(
-    interpreter: &Interpreter<'_>,
-    index: usize,
-    shape: &[usize],
-    kind: Kind,
-) -> Result<(), EngineError> {
+fn check_output(interpreter: &Interpreter<'_>, index: usize, shape: &[usize], kind: Kind) -> Result<(), EngineError> {
     let name = format!("output {index}");
     let count = interpreter.output_tensor_count();
     if index >= count {
@@ -347,12 +298,7 @@ fn check_output(
             found: format!("missing: it has {count} outputs"),
         });
     }
-    check(
-        &interpreter.output(index).map_err(refused)?,
-        &name,
-        shape,
-        kind,
-    )
+    check(&interpreter.output(index).map_err(refused)?, &name, shape, kind)
 }
 
 fn check(tensor: &Tensor<'_>, name: &str, shape: &[usize], kind: Kind) -> Result<(), EngineError> {
@@ -372,14 +318,11 @@ fn check(tensor: &Tensor<'_>, name: &str, shape: &[usize], kind: Kind) -> Result
 }
 
 fn quantisation(tensor: &Tensor<'_>, name: &str) -> Result<(f32, i32), EngineError> {
-    tensor
-        .quantization_parameters()
-        .map(|q| (q.scale, q.zero_point))
-        .ok_or_else(|| EngineError::Tensor {
-            tensor: name.to_owned(),
-            expected: "int8 with a scale".to_owned(),
-            found: "int8 without".to_owned(),
-        })
+    tensor.quantization_parameters().map(|q| (q.scale, q.zero_point)).ok_or_else(|| EngineError::Tensor {
+        tensor: name.to_owned(),
+        expected: "int8 with a scale".to_owned(),
+        found: "int8 without".to_owned(),
+    })
 }
 
 fn refused(error: tflitec::Error) -> EngineError {

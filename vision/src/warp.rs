@@ -21,6 +21,19 @@ pub(crate) struct Tint<T> {
     pub(crate) blue_first: bool,
 }
 
+impl<T: Copy> Tint<T> {
+    /// Writes every pixel of `rgb`; both have three values a pixel.
+    pub(crate) fn paint(&self, rgb: &[u8], out: &mut [T]) {
+        let [first, second, third] = &self.tables;
+        for (pixel, values) in rgb.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+            let (early, late) = if self.blue_first { (pixel[2], pixel[0]) } else { (pixel[0], pixel[2]) };
+            values[0] = first[usize::from(early)];
+            values[1] = second[usize::from(pixel[1])];
+            values[2] = third[usize::from(late)];
+        }
+    }
+}
+
 /// Pixels as they are.
 pub(crate) const IDENTITY: Tint<u8> = {
     let mut table = [0; 256];
@@ -29,27 +42,16 @@ pub(crate) const IDENTITY: Tint<u8> = {
         table[v] = v as u8;
         v += 1;
     }
-    Tint {
-        tables: [table; 3],
-        blue_first: false,
-    }
+    Tint { tables: [table; 3], blue_first: false }
 };
 
 /// Fills `out`, rows of `width` pixels of three values, with the frame at `inverse` of every place in it.
-pub(crate) fn warp<T: Copy>(
-    frame: &FrameView<'_>,
-    inverse: &Affine,
-    width: usize,
-    tint: &Tint<T>,
-    out: &mut [T],
-) {
+pub(crate) fn warp<T: Copy>(frame: &FrameView<'_>, inverse: &Affine, width: usize, tint: &Tint<T>, out: &mut [T]) {
     let size = (frame.width() as usize, frame.height() as usize);
     match frame.pixels {
         Pixels::Grey(plane) => sample(&Grey(plane), size, inverse, width, tint, out),
         Pixels::Yuyv(plane) => sample(&Yuyv(plane), size, inverse, width, tint, out),
-        Pixels::Nv12 { luma, chroma } => {
-            sample(&Nv12 { luma, chroma }, size, inverse, width, tint, out)
-        }
+        Pixels::Nv12 { luma, chroma } => sample(&Nv12 { luma, chroma }, size, inverse, width, tint, out),
         Pixels::Rgb(plane) => sample(&Rgb(plane), size, inverse, width, tint, out),
     }
 }
@@ -77,29 +79,16 @@ fn sample<S: Texels, T: Copy>(
     let (du, dv) = (fixed(a), fixed(d));
     let [first, second, third] = &tint.tables;
     for (row_index, row) in out.chunks_exact_mut(3 * width).enumerate() {
-        let (mut u, mut v) = (
-            fixed(b * row_index as f64 + c),
-            fixed(e * row_index as f64 + f),
-        );
+        let (mut u, mut v) = (fixed(b * row_index as f64 + c), fixed(e * row_index as f64 + f));
         for pixel in row.chunks_exact_mut(3) {
             let (x, y) = (u >> COORDINATE_BITS, v >> COORDINATE_BITS);
             let (wx, wy) = (weight(u), weight(v));
             let [red, green, blue] = if (x as u64) < last_x && (y as u64) < last_y {
                 source.blend(x as usize, y as usize, wx, wy)
             } else {
-                bordered(
-                    source,
-                    frame_width as i64,
-                    frame_height as i64,
-                    (x, y),
-                    (wx, wy),
-                )
+                bordered(source, frame_width as i64, frame_height as i64, (x, y), (wx, wy))
             };
-            let (early, late) = if tint.blue_first {
-                (blue, red)
-            } else {
-                (red, blue)
-            };
+            let (early, late) = if tint.blue_first { (blue, red) } else { (red, blue) };
             pixel[0] = first[usize::from(early)];
             pixel[1] = second[usize::from(green)];
             pixel[2] = third[usize::from(late)];
@@ -119,20 +108,11 @@ fn weight(coordinate: i64) -> u64 {
 }
 
 #[cold]
-fn bordered<S: Texels>(
-    source: &S,
-    width: i64,
-    height: i64,
-    (x, y): (i64, i64),
-    (wx, wy): (u64, u64),
-) -> [u8; 3] {
+fn bordered<S: Texels>(source: &S, width: i64, height: i64, (x, y): (i64, i64), (wx, wy): (u64, u64)) -> [u8; 3] {
     let mut sum = [0_u64; 3];
-    for (dx, dy, share) in [
-        (0, 0, (ONE - wx) * (ONE - wy)),
-        (1, 0, wx * (ONE - wy)),
-        (0, 1, (ONE - wx) * wy),
-        (1, 1, wx * wy),
-    ] {
+    for (dx, dy, share) in
+        [(0, 0, (ONE - wx) * (ONE - wy)), (1, 0, wx * (ONE - wy)), (0, 1, (ONE - wx) * wy), (1, 1, wx * wy)]
+    {
         let (x, y) = (x.wrapping_add(dx), y.wrapping_add(dy));
         if (0..width).contains(&x) && (0..height).contains(&y) {
             let texel = source.texel(x as usize, y as usize);
@@ -158,11 +138,7 @@ pub(crate) fn full_range(luma: u8) -> u8 {
 
 /// BT.601, limited range.
 fn rgb_of(luma: u8, u: u8, v: u8) -> [u8; 3] {
-    let (c, d, e) = (
-        298 * (i32::from(luma) - 16) + 128,
-        i32::from(u) - 128,
-        i32::from(v) - 128,
-    );
+    let (c, d, e) = (298 * (i32::from(luma) - 16) + 128, i32::from(u) - 128, i32::from(v) - 128);
     [c + 409 * e, c - 100 * d - 208 * e, c + 516 * d].map(|v| (v >> 8).clamp(0, 255) as u8)
 }
 
@@ -176,10 +152,7 @@ impl Texels for Grey<'_> {
     #[inline(always)]
     fn blend(&self, x: usize, y: usize, wx: u64, wy: u64) -> [u8; 3] {
         let at = y * self.0.stride + x;
-        let (top, bottom) = (
-            &self.0.bytes[at..at + 2],
-            &self.0.bytes[at + self.0.stride..][..2],
-        );
+        let (top, bottom) = (&self.0.bytes[at..at + 2], &self.0.bytes[at + self.0.stride..][..2]);
         [mix(top[0], top[1], bottom[0], bottom[1], wx, wy); 3]
     }
 
@@ -200,10 +173,7 @@ impl Texels for Rgb<'_> {
     #[inline(always)]
     fn blend(&self, x: usize, y: usize, wx: u64, wy: u64) -> [u8; 3] {
         let at = y * self.0.stride + 3 * x;
-        let (top, bottom) = (
-            &self.0.bytes[at..at + 6],
-            &self.0.bytes[at + self.0.stride..][..6],
-        );
+        let (top, bottom) = (&self.0.bytes[at..at + 6], &self.0.bytes[at + self.0.stride..][..6]);
         [0, 1, 2].map(|c| mix(top[c], top[c + 3], bottom[c], bottom[c + 3], wx, wy))
     }
 
@@ -234,10 +204,7 @@ impl Texels for Yuyv<'_> {
     #[inline(always)]
     fn blend(&self, x: usize, y: usize, wx: u64, wy: u64) -> [u8; 3] {
         let at = y * self.0.stride + 2 * x;
-        let (top, bottom) = (
-            &self.0.bytes[at..at + 3],
-            &self.0.bytes[at + self.0.stride..][..3],
-        );
+        let (top, bottom) = (&self.0.bytes[at..at + 3], &self.0.bytes[at + self.0.stride..][..3]);
         let luma = mix(top[0], top[2], bottom[0], bottom[2], wx, wy);
         let (u, v) = self.chroma(x + usize::from(wx > ONE / 2), y + usize::from(wy > ONE / 2));
         rgb_of(luma, u, v)
@@ -271,10 +238,7 @@ impl Texels for Nv12<'_> {
     #[inline(always)]
     fn blend(&self, x: usize, y: usize, wx: u64, wy: u64) -> [u8; 3] {
         let at = y * self.luma.stride + x;
-        let (top, bottom) = (
-            &self.luma.bytes[at..at + 2],
-            &self.luma.bytes[at + self.luma.stride..][..2],
-        );
+        let (top, bottom) = (&self.luma.bytes[at..at + 2], &self.luma.bytes[at + self.luma.stride..][..2]);
         let luma = mix(top[0], top[1], bottom[0], bottom[1], wx, wy);
         let (u, v) = self.chroma(x + usize::from(wx > ONE / 2), y + usize::from(wy > ONE / 2));
         rgb_of(luma, u, v)
@@ -299,9 +263,7 @@ mod tests {
     }
 
     fn rgb() -> Vec<u8> {
-        (0..SIDE * SIDE)
-            .flat_map(|i| scene(i % SIDE, i / SIDE))
-            .collect()
+        (0..SIDE * SIDE).flat_map(|i| scene(i % SIDE, i / SIDE)).collect()
     }
 
     fn yuv(rgb: [u8; 3]) -> [u8; 3] {
@@ -329,16 +291,10 @@ mod tests {
             ),
             PixelFormat::Nv12 => {
                 let luma = (0..SIDE * SIDE).map(|i| yuv(scene(i % SIDE, i / SIDE))[0]);
-                let chroma = (0..SIDE * SIDE / 2)
-                    .map(|i| yuv(scene(i % SIDE / 2 * 2, i / SIDE * 2))[1 + i % 2]);
+                let chroma = (0..SIDE * SIDE / 2).map(|i| yuv(scene(i % SIDE / 2 * 2, i / SIDE * 2))[1 + i % 2]);
                 (SIDE, luma.chain(chroma).collect())
             }
-            PixelFormat::Grey8 => (
-                SIDE,
-                (0..SIDE * SIDE)
-                    .map(|i| scene(i % SIDE, i / SIDE)[0])
-                    .collect(),
-            ),
+            PixelFormat::Grey8 => (SIDE, (0..SIDE * SIDE).map(|i| scene(i % SIDE, i / SIDE)[0]).collect()),
             PixelFormat::Rgb8 | PixelFormat::Mjpeg => (SIDE * 3, rgb()),
         };
         let frame = FrameView::new(format, SIDE as u32, SIDE as u32, stride, &bytes).unwrap();
@@ -355,10 +311,7 @@ mod tests {
             let [x, y] = inverse.apply([(i % 32) as f64, (i / 32) as f64]);
             // The scene is linear in x and y, so a bilinear mean of it is the scene at the place between.
             for (found, expected) in pixel.iter().zip([x * 4.0, y * 4.0, (x + y) * 2.0]) {
-                assert!(
-                    (f64::from(*found) - expected).abs() <= 0.6,
-                    "{found} {expected} at {x} {y}"
-                );
+                assert!((f64::from(*found) - expected).abs() <= 0.6, "{found} {expected} at {x} {y}");
             }
         }
     }
@@ -369,35 +322,19 @@ mod tests {
         let expected = warped(PixelFormat::Rgb8, &inverse);
         for format in [PixelFormat::Yuyv, PixelFormat::Nv12] {
             let found = warped(format, &inverse);
-            let worst = expected
-                .iter()
-                .zip(&found)
-                .map(|(a, b)| a.abs_diff(*b))
-                .max()
-                .unwrap();
+            let worst = expected.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
             assert!(worst <= 14, "{format:?} differs by {worst}");
         }
         let grey = warped(PixelFormat::Grey8, &inverse);
-        assert!(
-            grey.iter()
-                .step_by(3)
-                .zip(expected.iter().step_by(3))
-                .all(|(a, b)| a == b)
-        );
+        assert!(grey.iter().step_by(3).zip(expected.iter().step_by(3)).all(|(a, b)| a == b));
     }
 
     #[test]
     fn outside_is_black_and_wild_numbers_do_no_harm() {
-        let out = warped(
-            PixelFormat::Rgb8,
-            &Affine([[1.0, 0.0, -40.0], [0.0, 1.0, -40.0]]),
-        );
+        let out = warped(PixelFormat::Rgb8, &Affine([[1.0, 0.0, -40.0], [0.0, 1.0, -40.0]]));
         assert!(out.iter().all(|v| *v == 0));
         for wild in [f64::NAN, f64::INFINITY, -1e300, 1e18] {
-            warped(
-                PixelFormat::Rgb8,
-                &Affine([[wild, 1.0, wild], [1.0, wild, wild]]),
-            );
+            warped(PixelFormat::Rgb8, &Affine([[wild, 1.0, wild], [1.0, wild, wild]]));
         }
     }
 }

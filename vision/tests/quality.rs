@@ -3,10 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use didar_vision::{
-    Face, FrameView, Models, Perceiver, PixelFormat, Quality, align, passive_crop, portrait,
-    quality,
-};
+use didar_vision::{Face, FrameView, Models, Perceiver, PixelFormat, Quality, align, passive_crop, portrait, quality};
 use image::{Rgb, RgbImage, imageops};
 
 const PORTRAITS: [&str; 2] = ["astronaut.png", "grace_hopper.png"];
@@ -20,21 +17,12 @@ fn perceiver() -> Perceiver {
 }
 
 fn read(name: &str) -> RgbImage {
-    image::open(models().join("build/faces").join(name))
-        .unwrap()
-        .into_rgb8()
+    image::open(models().join("build/faces").join(name)).unwrap().into_rgb8()
 }
 
 fn view(image: &RgbImage) -> FrameView<'_> {
     let stride = image.width() as usize * 3;
-    FrameView::new(
-        PixelFormat::Rgb8,
-        image.width(),
-        image.height(),
-        stride,
-        image.as_raw(),
-    )
-    .unwrap()
+    FrameView::new(PixelFormat::Rgb8, image.width(), image.height(), stride, image.as_raw()).unwrap()
 }
 
 fn face(perceiver: &mut Perceiver, image: &RgbImage) -> Face {
@@ -55,10 +43,7 @@ fn masked(image: &RgbImage, colour: [u8; 3]) -> (Quality, RgbImage) {
     let eyes = face.interocular_px;
     let middle = (face.five[0][0] + face.five[1][0]) / 2.0;
     for (x, y, pixel) in covered.enumerate_pixels_mut() {
-        if y as f32 > face.five[2][1]
-            && (y as f32) < face.five[2][1] + 1.6 * eyes
-            && (x as f32 - middle).abs() < eyes
-        {
+        if y as f32 > face.five[2][1] && (y as f32) < face.five[2][1] + 1.6 * eyes && (x as f32 - middle).abs() < eyes {
             *pixel = Rgb(colour);
         }
     }
@@ -71,15 +56,9 @@ fn good_portraits_are_good() {
     for name in PORTRAITS {
         let q = measured(&read(name));
         println!("{name}: {q:?}");
-        assert!(
-            q.sharpness > 50 && q.exposure > 80 && q.dynamic_range > 60 && q.eyes_open > 60,
-            "{name}: {q:?}"
-        );
+        assert!(q.sharpness > 50 && q.exposure > 80 && q.dynamic_range > 60 && q.eyes_open > 60, "{name}: {q:?}");
         assert!(q.occlusion < 20, "{name}: {q:?}");
-        assert!(
-            q.pose.yaw.abs() < 20.0 && q.pose.pitch.abs() < 20.0 && q.pose.roll.abs() < 15.0,
-            "{name}: {q:?}"
-        );
+        assert!(q.pose.yaw.abs() < 20.0 && q.pose.pitch.abs() < 20.0 && q.pose.roll.abs() < 15.0, "{name}: {q:?}");
     }
 }
 
@@ -88,12 +67,7 @@ fn blur_and_darkness_are_told() {
     for name in PORTRAITS {
         let good = measured(&read(name));
         let blurred = measured(&imageops::blur(&read(name), 3.5));
-        assert!(
-            blurred.sharpness + 25 < good.sharpness,
-            "{name}: {} {}",
-            good.sharpness,
-            blurred.sharpness
-        );
+        assert!(blurred.sharpness + 25 < good.sharpness, "{name}: {} {}", good.sharpness, blurred.sharpness);
         let mut dark = read(name);
         dark.iter_mut().for_each(|v| *v /= 4);
         assert!(measured(&dark).exposure < 60, "{name}");
@@ -106,11 +80,7 @@ fn masks_are_suspected() {
         for colour in [[235, 238, 240], [120, 170, 220], [20, 20, 22]] {
             let (q, _) = masked(&read(name), colour);
             println!("{name}: {colour:?} {}", q.occlusion);
-            assert!(
-                q.occlusion >= 60,
-                "{name}: mask of {colour:?} gives {}",
-                q.occlusion
-            );
+            assert!(q.occlusion >= 60, "{name}: mask of {colour:?} gives {}", q.occlusion);
         }
     }
 }
@@ -170,28 +140,16 @@ fn a_face_without_surroundings_is_not_judged() {
     let image = read(PORTRAITS[1]);
     let whole = face(&mut perceiver, &image);
     let b = whole.bounding;
-    let cut = imageops::crop_imm(
-        &image,
-        b.x as u32 + 20,
-        b.y as u32 - 20,
-        b.width as u32 - 20,
-        b.height as u32 + 20,
-    )
-    .to_image();
+    let cut = imageops::crop_imm(&image, b.x as u32 + 20, b.y as u32 - 20, b.width as u32 - 20, b.height as u32 + 20)
+        .to_image();
     perceiver.reset();
-    let face = perceiver
-        .look(&view(&cut))
-        .unwrap()
-        .face
-        .unwrap_or_else(|| {
-            let mut moved = whole.clone();
-            moved.bounding.x = -20.0;
-            moved.bounding.y = 20.0;
-            moved
-        });
-    let missing = passive_crop(&view(&cut), &face)
-        .err()
-        .expect("too little context");
+    let face = perceiver.look(&view(&cut)).unwrap().face.unwrap_or_else(|| {
+        let mut moved = whole.clone();
+        moved.bounding.x = -20.0;
+        moved.bounding.y = 20.0;
+        moved
+    });
+    let missing = passive_crop(&view(&cut), &face).err().expect("too little context");
     assert!(missing.inside < 0.5 && missing.to_string().contains("step back"));
 }
 
