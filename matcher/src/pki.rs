@@ -157,6 +157,18 @@ impl Certificate {
     }
 }
 
+/// Whether the certificate in this PEM text has lived two thirds of its life, or more: time to renew it.
+///
+/// # Errors
+/// When the text holds no certificate.
+pub fn is_due(pem: &str, now_ms: u64) -> Result<bool, PkiError> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| PkiError::NotPem)?;
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::NotX509)?;
+    let (begins, ends) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+    let due_s = begins + (ends - begins) / 3 * 2;
+    Ok(u64::try_from(due_s).unwrap_or(0).saturating_mul(1000) <= now_ms)
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

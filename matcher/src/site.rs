@@ -16,13 +16,14 @@ use crate::ca::{Ca, CaError, DEVICE_DAYS, Issued, Revocation, Subject, Validity}
 use crate::config::{self, Config, ConfigError};
 use crate::files::{self, FileError};
 use crate::identity::{self, IdentityError};
+use crate::pki::{self, PkiError};
 use crate::store::{VaultError, make_store_key};
 
 /// The matcher's id on a one-machine site.
 const MATCHER: &str = "matcher-1";
 /// The operator whose certificate is made with the site.
 pub const OPERATOR: &str = "operator";
-/// How long the certificates of broker, matcher and operators live, days: renewed by deleting them.
+/// How long the certificates of broker, matcher and operators live, days: renewed by a start after two thirds of it.
 const OWN_DAYS: u32 = DEVICE_DAYS;
 
 /// The folder of a one-machine site.
@@ -62,6 +63,18 @@ pub enum SiteError {
     /// The store's key.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A certificate of the site's own cannot be read.
+    #[error("{path}; delete it and a new one is made")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: PkiError,
+    },
+    /// An operator of this name has a certificate already.
+    #[error("operator {0} has a certificate that is still good; each program that watches needs one of its own name")]
+    Taken(String),
     /// The broker's port.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -167,6 +180,9 @@ impl Site {
     pub fn add_operator(&self, name: &str, now_ms: u64) -> Result<(PathBuf, PathBuf), SiteError> {
         let ca = Ca::open(&self.ca())?;
         let (certificate, key) = self.operator(name);
+        if !is_missing_or_due(&certificate, now_ms)? {
+            return Err(SiteError::Taken(name.to_owned()));
+        }
         make(&ca, &Subject::Operator(name.to_owned()), &certificate, &key, now_ms)?;
         Ok((certificate, key))
     }
@@ -206,7 +222,7 @@ impl Site {
             (Subject::Operator(OPERATOR.into()), operator, operator_key),
         ];
         for (subject, certificate, key) in own {
-            if !certificate.exists() {
+            if is_missing_or_due(&certificate, now_ms)? {
                 make(ca, &subject, &certificate, &key, now_ms)?;
             }
         }
@@ -233,11 +249,21 @@ impl Site {
     }
 }
 
+fn is_missing_or_due(certificate: &Path, now_ms: u64) -> Result<bool, SiteError> {
+    if !certificate.exists() {
+        return Ok(true);
+    }
+    let pem = files::read_text(certificate)?;
+    pki::is_due(&pem, now_ms).map_err(|cause| SiteError::Certificate { path: certificate.to_owned(), cause })
+}
+
 /// The key first: without a certificate it is harmless, a certificate without its key would block the next start.
 fn make(ca: &Ca, subject: &Subject, certificate: &Path, key: &Path, now_ms: u64) -> Result<(), SiteError> {
     let Issued { certificate_pem, key_pem } = ca.issue(subject, Validity { issued_ms: now_ms, days: OWN_DAYS })?;
-    if key.exists() && !certificate.exists() {
-        std::fs::remove_file(key).map_err(|cause| FileError::Write { path: key.to_owned(), cause })?;
+    for old in [certificate, key] {
+        if old.exists() {
+            std::fs::remove_file(old).map_err(|cause| FileError::Write { path: old.to_owned(), cause })?;
+        }
     }
     files::write_secret(key, &key_pem)?;
     files::write_public(certificate, &certificate_pem)?;

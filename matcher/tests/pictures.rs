@@ -64,6 +64,34 @@ fn a_portrait_becomes_a_reference_and_its_destruction_has_a_receipt() {
 }
 
 #[test]
+fn a_site_keeps_what_it_has_and_renews_its_own_certificates_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::new(folder.path());
+    let wishes = Wishes {
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: None,
+        names: Vec::new(),
+        models: models().join("manifest.toml"),
+    };
+    let day_ms = 86_400_000;
+    let now_ms = didar_matcher::time::now_ms();
+    let look = |at_ms| {
+        site.prepare(&wishes, at_ms).unwrap();
+        let read = |path: &str| std::fs::read(folder.path().join(path)).unwrap();
+        let own = ["matcher/matcher.pem", "broker/broker.key", "operator/operator.pem"].map(read);
+        let lasting = ["ca/ca.pem", "matcher/seal.key", "matcher/store.key", "matcher/matcher.toml"].map(read);
+        (own, lasting)
+    };
+    let first = look(now_ms);
+    assert!(look(now_ms + 240 * day_ms) == first);
+    let renewed = look(now_ms + 250 * day_ms);
+    assert!(renewed.1 == first.1);
+    assert!(renewed.0.iter().zip(&first.0).all(|(new, old)| new != old));
+    assert!(site.add_operator("operator", now_ms + 251 * day_ms).is_err());
+    assert!(site.add_operator("../x", now_ms).is_err());
+}
+
+#[test]
 fn the_kept_portrait_shows_the_same_person() {
     let site = site();
     let config = Config::read(&Site::new(site.path()).config()).unwrap();
