@@ -272,13 +272,15 @@ mod tests {
         }
     }
 
+    /// Which of many points a sign covers.
+    fn seen(icon: Icon) -> Vec<bool> {
+        (0..48 * 48).map(|i| figure(icon.0, [(i % 48) as f32 / 2.0, (i / 48) as f32 / 2.0]) < 0.0).collect()
+    }
+
     #[test]
     fn different_things_have_different_signs() {
         let outcomes = [Outcome::Grant, Outcome::Deny, Outcome::Refused, Outcome::TimeOut, Outcome::Inconclusive];
         let more = [Outcome::Offline, Outcome::Fault, Outcome::Cancelled];
-        let seen = |icon: Icon| -> Vec<bool> {
-            (0..48 * 48).map(|i| figure(icon.0, [(i % 48) as f32 / 2.0, (i / 48) as f32 / 2.0]) < 0.0).collect()
-        };
         let icons = outcomes.into_iter().chain(more).map(Icon::of_outcome).chain(Hint::ALL.map(Icon::of_hint));
         let pictures: Vec<Vec<bool>> = icons.map(seen).collect();
         for (index, picture) in pictures.iter().enumerate() {
@@ -288,6 +290,6 @@ mod tests {
 
     #[test]
     fn a_spoof_looks_like_any_check_that_was_not_completed() {
-        assert!(std::ptr::eq(Icon::of_outcome(Outcome::Spoof).0, Icon::of_outcome(Outcome::Inconclusive).0));
+        assert_eq!(seen(Icon::of_outcome(Outcome::Spoof)), seen(Icon::of_outcome(Outcome::Inconclusive)));
     }
 }
