@@ -90,7 +90,7 @@ library() {
 
 # Prints the fields of [runtime.ARCH] that `library` reads, tab separated.
 runtime() {
-    python3 - "$manifest" "$1" <<'PYTHON' || fail "models/manifest.toml has no usable [runtime.$1]" "git checkout models/manifest.toml"
+    python3 - "$manifest" "$1" 2>/dev/null <<'PYTHON' || fail "models/manifest.toml has no usable [runtime.$1]" "git checkout models/manifest.toml (for x86_64 and aarch64)"
 import sys, tomllib
 fields = ("library", "package", "package_version", "platform", "package_sha256", "file_inside", "sha256")
 with open(sys.argv[1], "rb") as file:
@@ -143,8 +143,8 @@ check() {
     local found
     [[ -e $1 ]] || fail "${1##*/} is not in the package" "look at [runtime] in models/manifest.toml"
     found=$(sha256 "$1")
-    [[ $found == "$2" ]] || fail "$1 has sha256 $found, expected $2" \
-        "rm -f '$1'; vision/native/fetch.sh (if it stays so, the registry offers another file: do not use it)"
+    [[ $found == "$2" ]] || fail "${1##*/} has sha256 $found, expected $2 (models/manifest.toml, or the head of this script)" \
+        "git checkout models/manifest.toml vision/native && vision/native/fetch.sh (if it stays so, the registry offers another file: do not use it)"
 }
 
 say() { printf 'native: %s\n' "$1" >&2; }
