@@ -74,10 +74,6 @@ impl Oval {
     }
 
     fn colour(&self, at: [f32; 2], filling: Option<&Filling<'_>>, tip: [f32; 2]) -> Rgb565 {
-        let (x, y) = (at[0] / self.radii[0], at[1] / self.radii[1]);
-        if x * x + y * y < WELL_INSIDE {
-            return palette::on_screen(filling.map_or(SKY_DEEP, |filling| filling.colour(at[0], at[1])));
-        }
         let distance = ellipse(at, self.radii);
         let inside = coverage(distance);
         if inside > 0.0 {
@@ -133,9 +129,6 @@ impl Oval {
         [outer[0] * sin, -outer[1] * cos]
     }
 }
-
-/// Square of a share of the way to the edge: up to here a pixel is wholly picture, and most pixels are.
-const WELL_INSIDE: f32 = 0.8;
 
 #[cfg(test)]
 mod tests {

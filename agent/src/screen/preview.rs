@@ -98,13 +98,7 @@ impl Filling<'_> {
             let value: f32 = corners.iter().map(|(colour, weight)| colour[index] * weight).sum();
             (value + 0.5) as u8
         };
-        match self.preview.pixels {
-            Pixels::Grey(_) => {
-                let level = channel(0);
-                Rgb888::new(level, level, level)
-            }
-            Pixels::Colour(_) => Rgb888::new(channel(0), channel(1), channel(2)),
-        }
+        Rgb888::new(channel(0), channel(1), channel(2))
     }
 }
 
