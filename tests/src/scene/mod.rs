@@ -26,5 +26,5 @@ pub use bridge::{Bridge, BridgeError, Screen};
 pub use camera::{HEIGHT, PixelOrder, Recipe, WIDTH};
 pub use kiosk::{CameraModel, Kiosk, Room};
 pub use lamps::LampLog;
-pub use presentation::{Presentation, RecordedVideo};
+pub use presentation::{Presentation, RecordedVideo, Sheet};
 pub use subject::{Subject, SubjectError};

@@ -274,7 +274,9 @@ mod tests {
         hall.check(&Presentation::Live, 70_000..70_003, &["live"]);
         hall.check(&Presentation::Print, 70_000..70_002, &["spoof: no-relief"]);
         hall.check(&Presentation::BentPrint(120.0), 70_000..70_002, &["spoof: no-relief"]);
-        hall.check(&Presentation::Still, 70_000..70_002, &["spoof: no-response", "spoof: still-or-looped"]);
+        // Whether the landmarks' jitter counts as a change of light decides between the first two.
+        let spoofs = ["spoof: no-response", "spoof: light-code-wrong", "spoof: still-or-looped"];
+        hall.check(&Presentation::Still, 70_000..70_002, &spoofs);
     }
 
     #[test]
