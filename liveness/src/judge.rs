@@ -120,8 +120,8 @@ impl Figures {
         let light = Brightness::of(&looks, &fit, &transcript.code);
         let relief = relief_of(transcript, &fit, f64::from(policy.relief.distance_mm));
         let allowed = usize::from(transcript.shape.wrong_allowed);
-        let wrong = decoded.wrong + decoded.missing > allowed
-            || milli(decoded.explained) < policy.code.explained_milli_min;
+        let wrong =
+            decoded.wrong + decoded.missing > allowed || milli(decoded.explained) < policy.code.explained_milli_min;
         Self {
             code_differs: transcript.code != code || transcript.code.len() != usize::from(transcript.shape.slots),
             slots: transcript.code.len(),
@@ -318,21 +318,22 @@ fn sequence_ms(transcript: &LightTranscript) -> i64 {
 /// By how many whole frames the answer came late, if a delay explains it: the answer travelled to a face elsewhere.
 fn late_frames(transcript: &LightTranscript, policy: &Policy) -> Option<usize> {
     let frame_us = transcript.camera.frame_us.clamp(1, 1_000_000);
-    (1..=LATE_FRAMES_MAX).find(|&late| {
-        let mut shifted = transcript.clone();
-        shifted.camera.delay_us = shifted.camera.delay_us.saturating_add(late * frame_us);
-        let (switches, camera) = (&shifted.switches, &shifted.camera);
-        for frame in &mut shifted.frames {
-            frame.slot = match label(switches, camera, frame.at_us) {
-                Label::Slot(slot) => slot,
-                Label::Mixed | Label::Outside => u8::MAX,
-            };
-        }
-        let Decoded { wrong, missing, explained, .. } = decode_looks(&looks(&shifted), &shifted.code, 0);
-        let lost = (late as usize).div_ceil(usize::from(shifted.shape.frames_per_slot.max(1))) + 1;
-        wrong == 0 && missing <= lost && milli(explained) >= policy.code.explained_milli_min
-    })
-    .map(|late| late as usize)
+    (1..=LATE_FRAMES_MAX)
+        .find(|&late| {
+            let mut shifted = transcript.clone();
+            shifted.camera.delay_us = shifted.camera.delay_us.saturating_add(late * frame_us);
+            let (switches, camera) = (&shifted.switches, &shifted.camera);
+            for frame in &mut shifted.frames {
+                frame.slot = match label(switches, camera, frame.at_us) {
+                    Label::Slot(slot) => slot,
+                    Label::Mixed | Label::Outside => u8::MAX,
+                };
+            }
+            let Decoded { wrong, missing, explained, .. } = decode_looks(&looks(&shifted), &shifted.code, 0);
+            let lost = (late as usize).div_ceil(usize::from(shifted.shape.frames_per_slot.max(1))) + 1;
+            wrong == 0 && missing <= lost && milli(explained) >= policy.code.explained_milli_min
+        })
+        .map(|late| late as usize)
 }
 
 /// Which lamp is dark, if the frames show the code as it would look without that lamp.
@@ -377,8 +378,7 @@ impl Brightness {
         let (low, high) = levels.iter().fold((1.0, 0.0), |(low, high): (f64, f64), &v| (low.min(v), high.max(v)));
         let single: Vec<&Look> =
             looks.iter().filter(|look| matches!(code[look.slot], Light::Left | Light::Right)).collect();
-        let clipped: usize =
-            single.iter().map(|look| cells.iter().filter(|&&cell| look.clipped[cell]).count()).sum();
+        let clipped: usize = single.iter().map(|look| cells.iter().filter(|&&cell| look.clipped[cell]).count()).sum();
         let (left, right) = (part(&|cell| cell.left), part(&|cell| cell.right));
         let background = fit.background_response();
         Self {

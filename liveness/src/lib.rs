@@ -12,17 +12,17 @@
 
 pub mod decode;
 mod evidence;
-mod judge;
 mod fit;
+mod judge;
 mod linear;
 mod mean_face;
 pub mod motion;
 pub mod policy;
 pub mod recorded;
 pub mod relief;
+pub mod sequencer;
 #[cfg(test)]
 mod testing;
-pub mod sequencer;
 pub mod transcript;
 
 pub use evidence::{Answer, Evidence, Live};

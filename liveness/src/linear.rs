@@ -29,7 +29,8 @@ const GAMMA_MILLI: (u16, u16) = (400, 4000);
 /// Solves `N` normal equations; `None` where they do not determine the unknowns.
 pub(crate) fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; N]> {
     for column in 0..N {
-        let pivot = (column..N).fold(column, |best, row| if a[row][column].abs() > a[best][column].abs() { row } else { best });
+        let pivot =
+            (column..N).fold(column, |best, row| if a[row][column].abs() > a[best][column].abs() { row } else { best });
         // Written so that a NaN fails too.
         if !(a[pivot][column].abs() > PIVOT_MIN) {
             return None;
@@ -94,6 +95,9 @@ mod tests {
 
     #[test]
     fn figures_survive_what_is_no_number() {
-        assert_eq!([milli(f64::NAN), milli(1.2345), milli(-0.5), milli(f64::INFINITY)], [0, 1235, -500, 1_000_000_000_000_000]);
+        assert_eq!(
+            [milli(f64::NAN), milli(1.2345), milli(-0.5), milli(f64::INFINITY)],
+            [0, 1235, -500, 1_000_000_000_000_000]
+        );
     }
 }

@@ -11,11 +11,7 @@ pub fn repeated(transcript: &LightTranscript) -> usize {
 
 /// The fastest movement between two frames that follow each other: distances between the eyes per frame time.
 pub fn sway(transcript: &LightTranscript) -> f64 {
-    transcript
-        .frames
-        .windows(2)
-        .map(|pair| step(&pair[0], &pair[1], transcript.camera.frame_us))
-        .fold(0.0, f64::max)
+    transcript.frames.windows(2).map(|pair| step(&pair[0], &pair[1], transcript.camera.frame_us)).fold(0.0, f64::max)
 }
 
 fn step(a: &FrameSample, b: &FrameSample, frame_us: u32) -> f64 {

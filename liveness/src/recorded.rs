@@ -211,7 +211,8 @@ impl File {
         length("demanded code's length", demanded.len(), 1, SLOTS_MAX, "1 to 32")?;
         length("number of switches", self.switches.len(), 0, SWITCHES_MAX, "0 to 34")?;
         length("number of frames", self.frames.len(), 0, FRAMES_MAX, "0 to 48")?;
-        let switches = self.switches.into_iter().map(|(at_us, number)| Ok(Switch { at_us, light: light("switch", number)? }));
+        let switches =
+            self.switches.into_iter().map(|(at_us, number)| Ok(Switch { at_us, light: light("switch", number)? }));
         let transcript = LightTranscript {
             shape,
             code,
@@ -234,7 +235,9 @@ impl CameraFile {
             0 => Spectrum::ColourNoFilter,
             1 => Spectrum::ColourAndInfrared,
             2 => Spectrum::Infrared,
-            other => return Err(RecordingError::Bounds { field: "spectrum", found: other.into(), needed: "0, 1 or 2" }),
+            other => {
+                return Err(RecordingError::Bounds { field: "spectrum", found: other.into(), needed: "0, 1 or 2" });
+            }
         };
         Ok(CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum })
     }
@@ -284,7 +287,13 @@ fn light(field: &'static str, number: u8) -> Result<Light, RecordingError> {
     Light::try_from(number).map_err(|_| RecordingError::Bounds { field, found: number.into(), needed: "0 to 3" })
 }
 
-fn length(field: &'static str, found: usize, low: usize, high: usize, needed: &'static str) -> Result<(), RecordingError> {
+fn length(
+    field: &'static str,
+    found: usize,
+    low: usize,
+    high: usize,
+    needed: &'static str,
+) -> Result<(), RecordingError> {
     bound(field, found as u64, (low..=high).contains(&found), needed)
 }
 

@@ -62,8 +62,7 @@ pub(crate) fn relief_of(transcript: &LightTranscript, fit: &Fit, distance_mm: f6
     }
     let (beta_cylinder, by_cylinder) = beta(&points, best_cylinder(&points));
     let (beta_fold, by_fold) = beta(&points, fold);
-    let (beta, deviation) =
-        if beta_cylinder < beta_fold { (beta_cylinder, by_cylinder) } else { (beta_fold, by_fold) };
+    let (beta, deviation) = if beta_cylinder < beta_fold { (beta_cylinder, by_cylinder) } else { (beta_fold, by_fold) };
     Relief { beta, beta_cylinder, beta_fold, deviation, cells }
 }
 
@@ -158,8 +157,7 @@ fn mean_face(x: f64, y: f64) -> Option<Shape> {
     let (c, r) = ((column as usize).min(GRID - 2), (row as usize).min(GRID - 2));
     let (u, v) = (column - c as f64, row - r as f64);
     let mut sum = [0.0; 5];
-    for (dr, dc, share) in
-        [(0, 0, (1.0 - u) * (1.0 - v)), (0, 1, u * (1.0 - v)), (1, 0, (1.0 - u) * v), (1, 1, u * v)]
+    for (dr, dc, share) in [(0, 0, (1.0 - u) * (1.0 - v)), (0, 1, u * (1.0 - v)), (1, 0, (1.0 - u) * v), (1, 1, u * v)]
     {
         let entry = MEAN_FACE[(r + dr) * GRID + c + dc];
         for k in 0..5 {

@@ -35,8 +35,7 @@ pub(crate) fn sample(at_us: u32, seed: u64) -> FrameSample {
 pub(crate) fn code(seed: u64) -> Vec<Light> {
     let mut random = Random(seed);
     loop {
-        let code: Vec<Light> =
-            (0..12).map(|_| Light::try_from((random.next() >> 60) as u8 & 3).unwrap()).collect();
+        let code: Vec<Light> = (0..12).map(|_| Light::try_from((random.next() >> 60) as u8 & 3).unwrap()).collect();
         let enough = [Light::Off, Light::Left, Light::Right, Light::Both]
             .iter()
             .all(|state| code.iter().filter(|light| *light == state).count() >= 2);
@@ -83,7 +82,15 @@ impl Random {
 
 impl World {
     pub(crate) fn face(seed: u64) -> Self {
-        Self { seed, surface: Surface::Face, ambient: 0.1, lamps: 0.2, flicker: 0.0, strength: [1.0; 2], start_us: 100_000 }
+        Self {
+            seed,
+            surface: Surface::Face,
+            ambient: 0.1,
+            lamps: 0.2,
+            flicker: 0.0,
+            strength: [1.0; 2],
+            start_us: 100_000,
+        }
     }
 
     fn log_ratio(&self, cell: usize) -> f64 {

@@ -108,9 +108,8 @@ pub fn label(switches: &[Switch], camera: &CameraFacts, at_us: u32) -> Label {
         return Label::Mixed;
     }
     // Two slots of the same light in a row: the frame counts for the one that lit more of it.
-    let slot = (first..=last).max_by_key(|&slot| {
-        lit(&switches[slot + 1]).min(until).saturating_sub(lit(&switches[slot]).max(from))
-    });
+    let slot = (first..=last)
+        .max_by_key(|&slot| lit(&switches[slot + 1]).min(until).saturating_sub(lit(&switches[slot]).max(from)));
     slot.and_then(|slot| u8::try_from(slot).ok()).map_or(Label::Outside, Label::Slot)
 }
 

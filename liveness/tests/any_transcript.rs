@@ -25,10 +25,7 @@ fn camera() -> impl Strategy<Value = CameraFacts> {
 
 /// Cells that are all alike, or wild.
 fn cells() -> impl Strategy<Value = Vec<u16>> {
-    prop_oneof![
-        any::<u16>().prop_map(|one| vec![one; CELLS]),
-        proptest::collection::vec(any::<u16>(), CELLS),
-    ]
+    prop_oneof![any::<u16>().prop_map(|one| vec![one; CELLS]), proptest::collection::vec(any::<u16>(), CELLS),]
 }
 
 fn frame() -> impl Strategy<Value = FrameSample> {
@@ -53,10 +50,12 @@ fn frame() -> impl Strategy<Value = FrameSample> {
 fn transcript() -> impl Strategy<Value = LightTranscript> {
     let code = proptest::collection::vec(light(), 0..20);
     let switches = proptest::collection::vec((any::<u32>(), light()), 0..24);
-    (code, camera(), switches, proptest::collection::vec(frame(), 0..40)).prop_map(|(code, camera, switches, frames)| {
-        let switches = switches.into_iter().map(|(at_us, light)| Switch { at_us, light }).collect();
-        LightTranscript { shape: CodeShape::AT_30, code, camera, switches, frames }
-    })
+    (code, camera(), switches, proptest::collection::vec(frame(), 0..40)).prop_map(
+        |(code, camera, switches, frames)| {
+            let switches = switches.into_iter().map(|(at_us, light)| Switch { at_us, light }).collect();
+            LightTranscript { shape: CodeShape::AT_30, code, camera, switches, frames }
+        },
+    )
 }
 
 /// In order and labelled by the builder, but with any brightness: what a forger without lamps could send.
@@ -72,9 +71,16 @@ fn orderly() -> impl Strategy<Value = LightTranscript> {
             spectrum: Spectrum::ColourNoFilter,
         };
         let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, facts);
-        (0u32..).zip(code.iter().chain(&[Light::Off])).for_each(|(slot, &light)| builder.switched(slot * 66_667, light));
+        (0u32..)
+            .zip(code.iter().chain(&[Light::Off]))
+            .for_each(|(slot, &light)| builder.switched(slot * 66_667, light));
         (0u32..).zip(frames).for_each(|(index, frame)| {
-            builder.frame(FrameSample { at_us: 5_000 + index * 33_333, centre_px10: [3200, 2400], eyes_px10: 900, ..frame });
+            builder.frame(FrameSample {
+                at_us: 5_000 + index * 33_333,
+                centre_px10: [3200, 2400],
+                eyes_px10: 900,
+                ..frame
+            });
         });
         builder.finish()
     })

@@ -111,9 +111,8 @@ impl Subject {
 impl Subject {
     /// Somebody without features: middle grey, all landmarks on one plane.
     pub(crate) fn plain() -> Self {
-        let landmarks = (0..LANDMARKS as u16).map(|i| {
-            [FACE_AT[0] + f32::from(i % 22) * 8.0 - 88.0, FACE_AT[1] + f32::from(i / 22) * 8.0 - 88.0, 0.0]
-        });
+        let landmarks = (0..LANDMARKS as u16)
+            .map(|i| [FACE_AT[0] + f32::from(i % 22) * 8.0 - 88.0, FACE_AT[1] + f32::from(i / 22) * 8.0 - 88.0, 0.0]);
         Self { colour: vec![[0.2; 3]; CANVAS_WIDTH * CANVAS_HEIGHT], landmarks: landmarks.collect() }
     }
 }
