@@ -22,7 +22,7 @@ pub enum AskError {
         kind: Kind,
         /// Which field, and its bound.
         #[source]
-        cause: EncodeError,
+        cause: Box<EncodeError>,
     },
     /// Signing or sealing failed.
     #[error("the {kind} cannot be signed or sealed: {cause}")]
@@ -31,7 +31,7 @@ pub enum AskError {
         kind: Kind,
         /// Why.
         #[source]
-        cause: SealError,
+        cause: Box<SealError>,
     },
     /// The system gave no random bytes.
     #[error("the system's random source failed: {0}")]
@@ -176,13 +176,14 @@ fn close<M: Message>(
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(AskError::Random)?;
     let signed = zeroize::Zeroizing::new(sign(message, signer)?);
-    seal(&signed, Entropy::new(random)).map_err(|cause| AskError::Seal { kind: M::KIND, cause })
+    seal(&signed, Entropy::new(random)).map_err(|cause| AskError::Seal { kind: M::KIND, cause: Box::new(cause) })
 }
 
 fn sign<M: Message>(message: &M, signer: &dyn Signer) -> Result<Vec<u8>, AskError> {
-    seal::sign(M::KIND, &encode(message)?, signer).map_err(|cause| AskError::Seal { kind: M::KIND, cause })
+    seal::sign(M::KIND, &encode(message)?, signer)
+        .map_err(|cause| AskError::Seal { kind: M::KIND, cause: Box::new(cause) })
 }
 
 fn encode<M: Message>(message: &M) -> Result<zeroize::Zeroizing<Vec<u8>>, AskError> {
-    message.encode().map_err(|cause| AskError::Encode { kind: M::KIND, cause })
+    message.encode().map_err(|cause| AskError::Encode { kind: M::KIND, cause: Box::new(cause) })
 }

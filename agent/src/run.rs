@@ -5,6 +5,8 @@
 //!
 //! An edge's error is logged once, here, and becomes a fault that the machine is told.
 
+mod records;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use didar_protocol::id::{DeviceId, RequestId};
 use didar_protocol::light_code::Light;
-use didar_protocol::message::{AuditEntry, MatcherKeys, Receipt};
+use didar_protocol::message::{AuditEntry, MatcherKeys};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{SealKey, Signer};
 use tokio::sync::{mpsc, oneshot};
@@ -103,14 +105,6 @@ pub struct LoopState {
     standing: Standing,
 }
 
-/// Audit records under way without a receipt.
-const AUDIT_WINDOW: usize = 32;
-/// How long a receipt may take before the records are sent again.
-const RECEIPT_WAIT: Duration = Duration::from_secs(10);
-/// How often broken lamps or a broken store are tried again.
-const MEND_EVERY: Duration = Duration::from_secs(1);
-/// Records that wait in memory for a store that fails: the kiosk serves nobody meanwhile, so these are few.
-const UNKEPT_MAX: usize = 64;
 /// Longest sleep of the loop: the clock is looked at again, whatever the timers say.
 const NAP_MAX: Duration = Duration::from_secs(3600);
 
@@ -255,92 +249,6 @@ impl Agent {
         self.keep(&ask::entry(record, self.clock.as_ref()))
     }
 
-    /// Keeps an audit record and sends what can be sent.
-    ///
-    /// # Errors
-    /// The record could not be kept; logged.
-    pub fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
-        if let Err(error) = self.outbox.append(entry) {
-            if self.state.unkept.len() == UNKEPT_MAX {
-                self.state.unkept.pop_front();
-            }
-            self.state.unkept.push_back(entry.clone());
-            return Err(logged(Reason::StorageFault, &error));
-        }
-        self.tell_health();
-        self.drain();
-        Ok(())
-    }
-
-    fn plan_mending(&mut self, now: Moment) {
-        let broken = [Reason::LampFault, Reason::StorageFault];
-        let standing = self.machine.faults().iter().any(|reason| broken.contains(reason));
-        self.state.mend = standing.then(|| self.state.mend.unwrap_or(now.after(MEND_EVERY)));
-    }
-
-    /// Tries what is broken again: dark lamps and a written record do no harm.
-    fn mend(&mut self) {
-        let now = self.clock.now();
-        if self.state.mend.is_none_or(|at| now < at) {
-            return;
-        }
-        self.state.mend = Some(now.after(MEND_EVERY));
-        let faults = self.machine.faults();
-        if faults.contains(&Reason::LampFault) && self.lamps.set(Light::Off).is_ok() {
-            tracing::info!("the lamps work again");
-            self.take(Event::Mended(Reason::LampFault));
-        }
-        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept() {
-            tracing::info!("the store works again");
-            self.take(Event::Mended(Reason::StorageFault));
-        }
-    }
-
-    fn keep_the_unkept(&mut self) -> bool {
-        while let Some(entry) = self.state.unkept.front() {
-            if self.outbox.append(entry).is_err() {
-                return false;
-            }
-            self.state.unkept.pop_front();
-        }
-        self.drain();
-        self.outbox.flush().is_ok()
-    }
-
-    /// Sends the records that no receipt covers, a window at a time.
-    fn drain(&mut self) {
-        if !self.state.connected {
-            return;
-        }
-        match self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
-            Ok(letters) => {
-                for (number, bytes) in letters {
-                    self.state.sent = self.state.sent.max(number);
-                    self.post(Letter::Audit { number, bytes });
-                    self.state.resend = Some(self.clock.now().after(RECEIPT_WAIT));
-                }
-            }
-            Err(error) => drop(logged(Reason::StorageFault, &error)),
-        }
-    }
-
-    fn confirm(&mut self, receipt: &Receipt) {
-        if let Err(error) = self.outbox.acknowledge(receipt.highest) {
-            logged(Reason::StorageFault, &error);
-        }
-        if let Err(error) = self.outbox.keep_signed_time(receipt.server_time_ms) {
-            logged(Reason::StorageFault, &error);
-        }
-        let (next, _) = self.outbox.head();
-        let all_confirmed = receipt.highest.saturating_add(1) >= next;
-        self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
-        // What the matcher misses is sent again, with everything after it.
-        if let Some(&first) = receipt.missing.first() {
-            self.state.sent = first.saturating_sub(1);
-        }
-        self.drain();
-    }
-
     fn learn_keys(&mut self, keys: &MatcherKeys) {
         self.state.seal_key = keys.seal_keys.first().cloned();
     }
@@ -406,13 +314,6 @@ impl Agent {
             self.journal.stand(standing.clone());
             self.state.standing = standing;
         }
-    }
-
-    fn unconfirmed(&self) -> u64 {
-        let (next, _) = self.outbox.head();
-        let first =
-            self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
-        first.map_or(0, |first| next.saturating_sub(first))
     }
 
     fn darken(&mut self) {

@@ -27,6 +27,8 @@ impl Linear {
 const GAMMA_MILLI: (u16, u16) = (400, 4000);
 
 /// Solves `N` normal equations; `None` where they do not determine the unknowns.
+#[allow(clippy::needless_range_loop, reason = "rows and columns of a matrix read best by their numbers")]
+#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN fails as well")]
 pub(crate) fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; N]> {
     for column in 0..N {
         let pivot =

@@ -244,6 +244,7 @@ fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 4]) -> f64 {
     (0..4).fold(total, |left, i| left - x[i] * b[i])
 }
 
+#[allow(clippy::needless_range_loop, reason = "rows and columns of a matrix read best by their numbers")]
 fn mirror<const N: usize>(a: &mut [[f64; N]; N]) {
     for i in 0..N {
         for j in 0..i {

@@ -164,9 +164,9 @@ RECIPES = {
     "mobilefacenet-a-int8": (embedding_a_int8, False),
     "mobilefacenet-a-dr": (embedding_a_dynamic_range, False),
     "mobilefacenet-b-f32": (embedding_b_float, False),
-    "mobilefacenet-b-f16": (embedding_b_float16, False),
+    "mobilefacenet-b-f16": (embedding_b_float16, True),
     "mobilefacenet-b-int8": (embedding_b_int8, False),
-    "mobilefacenet-b-dr": (embedding_b_dynamic_range, True),
+    "mobilefacenet-b-dr": (embedding_b_dynamic_range, False),
 }
 
 if __name__ == "__main__":

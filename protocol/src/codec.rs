@@ -42,9 +42,7 @@ pub enum DecodeError {
         cause: String,
     },
     /// Another version of the protocol.
-    #[error(
-        "{message}: version {found}, this program speaks version {VERSION}; bring the older side up to date"
-    )]
+    #[error("{message}: version {found}, this program speaks version {VERSION}; bring the older side up to date")]
     Version {
         /// Which message.
         message: &'static str,
@@ -139,11 +137,7 @@ pub enum Fault {
 }
 
 fn span(least: usize, most: usize) -> String {
-    if least == most {
-        least.to_string()
-    } else {
-        format!("{least} to {most}")
-    }
+    if least == most { least.to_string() } else { format!("{least} to {most}") }
 }
 
 /// A fault with the path to it, which grows on the way out.
@@ -155,11 +149,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn within(mut self, outer: impl fmt::Display) -> Self {
-        let joint = if self.path.is_empty() || self.path.starts_with('[') {
-            ""
-        } else {
-            "."
-        };
+        let joint = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{outer}{joint}{}", self.path);
         self
     }
@@ -167,10 +157,7 @@ impl Refused {
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self {
-            path: String::new(),
-            fault,
-        }
+        Self { path: String::new(), fault }
     }
 }
 
@@ -199,11 +186,7 @@ pub(crate) fn encode<T: Wire>(
 }
 
 /// Reads a message: exactly the bytes that [`encode`] would write, or an error.
-pub(crate) fn decode<T: Wire>(
-    message: &'static str,
-    limit: usize,
-    bytes: &[u8],
-) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T, DecodeError> {
     let value = read(message, limit, bytes)?;
     let ours = write(&value);
     if ours.as_slice() != bytes {
@@ -223,27 +206,12 @@ fn write<T: Wire>(value: &T) -> Zeroizing<Vec<u8>> {
 
 fn read<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() > limit {
-        return Err(DecodeError::TooLarge {
-            message,
-            limit,
-            found: bytes.len(),
-        });
+        return Err(DecodeError::TooLarge { message, limit, found: bytes.len() });
     }
-    let item = Item::read(bytes).map_err(|cause| DecodeError::Malformed {
-        message,
-        cause: cause.to_string(),
-    })?;
+    let item = Item::read(bytes).map_err(|cause| DecodeError::Malformed { message, cause: cause.to_string() })?;
     let refuse = |Refused { path, fault }| {
-        let field = if path.is_empty() {
-            "message".to_owned()
-        } else {
-            path
-        };
-        DecodeError::Field {
-            message,
-            field,
-            fault,
-        }
+        let field = if path.is_empty() { "message".to_owned() } else { path };
+        DecodeError::Field { message, field, fault }
     };
     let mut fields = Fields::of(item).map_err(refuse)?;
     match fields.take(0) {
@@ -256,11 +224,7 @@ fn read<T: Wire>(message: &'static str, limit: usize, bytes: &[u8]) -> Result<T,
 }
 
 pub(crate) fn wrong_type(needed: &'static str, found: &Item) -> Refused {
-    Fault::Type {
-        needed,
-        found: found.name(),
-    }
-    .into()
+    Fault::Type { needed, found: found.name() }.into()
 }
 
 /// The fields of a map that nobody has taken yet.
@@ -279,14 +243,8 @@ impl Fields {
         Some(self.0.remove(at).1)
     }
 
-    pub(crate) fn read<T>(
-        &mut self,
-        key: u64,
-        name: &str,
-        form: impl Form<T>,
-    ) -> Result<T, Refused> {
-        form.read(self.take(key))
-            .map_err(|refused| refused.within(name))
+    pub(crate) fn read<T>(&mut self, key: u64, name: &str, form: impl Form<T>) -> Result<T, Refused> {
+        form.read(self.take(key)).map_err(|refused| refused.within(name))
     }
 
     pub(crate) fn end(self) -> Result<(), Refused> {
@@ -297,30 +255,12 @@ impl Fields {
     }
 }
 
-pub(crate) fn length(
-    least: usize,
-    most: usize,
-    unit: &'static str,
-    found: usize,
-) -> Result<(), Fault> {
-    if (least..=most).contains(&found) {
-        Ok(())
-    } else {
-        Err(Fault::Length {
-            least,
-            most,
-            unit,
-            found,
-        })
-    }
+pub(crate) fn length(least: usize, most: usize, unit: &'static str, found: usize) -> Result<(), Fault> {
+    if (least..=most).contains(&found) { Ok(()) } else { Err(Fault::Length { least, most, unit, found }) }
 }
 
 pub(crate) fn in_range(least: i128, most: i128, found: i128) -> Result<(), Fault> {
-    if (least..=most).contains(&found) {
-        Ok(())
-    } else {
-        Err(Fault::Range { least, most, found })
-    }
+    if (least..=most).contains(&found) { Ok(()) } else { Err(Fault::Range { least, most, found }) }
 }
 
 pub(crate) fn text_of(item: Item) -> Result<Zeroizing<String>, Refused> {

@@ -65,9 +65,7 @@ pub enum IdError {
         position: usize,
     },
     /// The seventh digit of an IIN names no century.
-    #[error(
-        "the seventh digit of an IIN (century and sex) is 1 to 6, found another; check it on the document"
-    )]
+    #[error("the seventh digit of an IIN (century and sex) is 1 to 6, found another; check it on the document")]
     Century,
     /// The first six digits of an IIN are no date.
     #[error(
@@ -75,19 +73,13 @@ pub enum IdError {
     )]
     BirthDate,
     /// The third and fourth digit of a BIN are no month.
-    #[error(
-        "the first four digits of a BIN are the registration as YYMM, these name no month; check them"
-    )]
+    #[error("the first four digits of a BIN are the registration as YYMM, these name no month; check them")]
     RegistrationMonth,
     /// The fifth digit of a BIN is no type of organisation.
-    #[error(
-        "the fifth digit of a BIN is 4, 5 or 6, found another; for a person's number use an IIN"
-    )]
+    #[error("the fifth digit of a BIN is 4, 5 or 6, found another; for a person's number use an IIN")]
     OrganisationType,
     /// The twelfth digit does not fit.
-    #[error(
-        "the last digit of the {what} does not fit the others: a digit is wrong or two are swapped; read it again"
-    )]
+    #[error("the last digit of the {what} does not fit the others: a digit is wrong or two are swapped; read it again")]
     Checksum {
         /// `IIN` or `BIN`.
         what: &'static str,
@@ -124,17 +116,11 @@ const NAME_MAX: usize = 40;
 
 fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() || text.len() > NAME_MAX {
-        return Err(IdError::NameLength {
-            what,
-            found: text.len(),
-        });
+        return Err(IdError::NameLength { what, found: text.len() });
     }
     let lawful = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     match text.bytes().position(|byte| !lawful(byte)) {
-        Some(at) => Err(IdError::NameLetter {
-            what,
-            position: at + 1,
-        }),
+        Some(at) => Err(IdError::NameLetter { what, position: at + 1 }),
         None => Ok(()),
     }
 }
@@ -236,50 +222,24 @@ mod tests {
 
     #[test]
     fn names_hold_to_their_alphabet() {
-        assert_eq!(
-            "kiosk-7".parse::<DeviceId>().unwrap().to_string(),
-            "kiosk-7"
-        );
+        assert_eq!("kiosk-7".parse::<DeviceId>().unwrap().to_string(), "kiosk-7");
         assert!("a".repeat(40).parse::<DeviceId>().is_ok());
         let refused = |text: &str| text.parse::<DeviceId>().unwrap_err();
-        assert_eq!(
-            refused(""),
-            IdError::NameLength {
-                what: "device id",
-                found: 0
-            }
-        );
-        assert_eq!(
-            refused(&"a".repeat(41)),
-            IdError::NameLength {
-                what: "device id",
-                found: 41
-            }
-        );
+        assert_eq!(refused(""), IdError::NameLength { what: "device id", found: 0 });
+        assert_eq!(refused(&"a".repeat(41)), IdError::NameLength { what: "device id", found: 41 });
         // A '+', '#' or '/' would widen a topic (MQTT 5.0, 4.7.1).
         for text in ["a+", "a#", "a/", "aB", "aé", "a_", "a\0"] {
-            assert_eq!(
-                refused(text),
-                IdError::NameLetter {
-                    what: "device id",
-                    position: 2
-                },
-                "{text}"
-            );
+            assert_eq!(refused(text), IdError::NameLetter { what: "device id", position: 2 }, "{text}");
         }
     }
 
     #[test]
     fn uuids_read_as_they_are_written() {
         let id = AttemptId::from_bytes([
-            0x01, 0x89, 0x0a, 0x5d, 0xac, 0x96, 0x77, 0x4b, 0xbc, 0xce, 0xb3, 2, 9, 0x9a, 0x80,
-            0x57,
+            0x01, 0x89, 0x0a, 0x5d, 0xac, 0x96, 0x77, 0x4b, 0xbc, 0xce, 0xb3, 2, 9, 0x9a, 0x80, 0x57,
         ]);
         assert_eq!(id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(
-            "01890a5d".parse::<RequestId>(),
-            Err(IdError::Uuid { what: "request id" })
-        );
+        assert_eq!("01890a5d".parse::<RequestId>(), Err(IdError::Uuid { what: "request id" }));
     }
 }

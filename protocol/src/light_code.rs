@@ -38,31 +38,15 @@ pub struct CodeShape {
 
 impl CodeShape {
     /// For cameras of 30 frames a second: 12 slots of 2 frames, none wrong (800 ms).
-    pub const AT_30: Self = Self {
-        slots: 12,
-        frames_per_slot: 2,
-        wrong_allowed: 0,
-    };
+    pub const AT_30: Self = Self { slots: 12, frames_per_slot: 2, wrong_allowed: 0 };
     /// For cameras of 30 frames a second whose lamps switch in step with the exposure: 16 slots of 1 frame (533 ms).
-    pub const AT_30_IN_STEP: Self = Self {
-        slots: 16,
-        frames_per_slot: 1,
-        wrong_allowed: 2,
-    };
+    pub const AT_30_IN_STEP: Self = Self { slots: 16, frames_per_slot: 1, wrong_allowed: 2 };
     /// For cameras of 60 frames a second and more: 16 slots of 2 frames, 2 wrong allowed (533 ms at 60).
-    pub const AT_60: Self = Self {
-        slots: 16,
-        frames_per_slot: 2,
-        wrong_allowed: 2,
-    };
+    pub const AT_60: Self = Self { slots: 16, frames_per_slot: 2, wrong_allowed: 2 };
 
     /// A shape whose guess bound holds, or `None`.
     pub const fn new(slots: u8, frames_per_slot: u8, wrong_allowed: u8) -> Option<Self> {
-        let shape = Self {
-            slots,
-            frames_per_slot,
-            wrong_allowed,
-        };
+        let shape = Self { slots, frames_per_slot, wrong_allowed };
         if shape.is_lawful() { Some(shape) } else { None }
     }
 
@@ -86,17 +70,11 @@ impl CodeShape {
 ///
 /// # Panics
 /// When the shape is not lawful: it may have no code at all.
-pub fn light_code(
-    nonce: &[u8; 32],
-    attempt: &AttemptId,
-    device: &DeviceId,
-    shape: CodeShape,
-) -> Vec<Light> {
+pub fn light_code(nonce: &[u8; 32], attempt: &AttemptId, device: &DeviceId, shape: CodeShape) -> Vec<Light> {
     assert!(shape.is_lawful(), "{shape:?} does not hold the guess bound");
     let key = Hkdf::<Sha256>::new(None, nonce);
     let shape_bytes = [shape.slots, shape.frames_per_slot, shape.wrong_allowed];
-    let device_length =
-        [u8::try_from(device.as_str().len()).expect("a device id has at most 40 bytes")];
+    let device_length = [u8::try_from(device.as_str().len()).expect("a device id has at most 40 bytes")];
     let candidate = |counter: u32| {
         let info: [&[u8]; 6] = [
             b"didar/1/light-code",
@@ -107,16 +85,12 @@ pub fn light_code(
             &counter.to_be_bytes(),
         ];
         let mut bits = [0; 4];
-        key.expand_multi_info(&info, &mut bits)
-            .expect("four bytes are less than HKDF's limit");
+        key.expand_multi_info(&info, &mut bits).expect("four bytes are less than HKDF's limit");
         let bits = u32::from_be_bytes(bits);
         (0..shape.slots).map(|slot| state(bits, slot)).collect()
     };
     // With 12 slots two of five sequences are valid, with more slots more: the loop ends after a few turns.
-    (0..)
-        .map(candidate)
-        .find(|code: &Vec<Light>| is_valid(code))
-        .expect("valid sequences are frequent")
+    (0..).map(candidate).find(|code: &Vec<Light>| is_valid(code)).expect("valid sequences are frequent")
 }
 
 /// The state of one slot: two bits, the first slot's are the highest.
@@ -127,12 +101,8 @@ fn state(bits: u32, slot: u8) -> Light {
 
 /// At least two of each state (so that each can be measured), and never four equal in a row (so that a stall shows).
 fn is_valid(code: &[Light]) -> bool {
-    let enough = Light::ALL
-        .iter()
-        .all(|state| code.iter().filter(|light| *light == state).count() >= 2);
-    let stalls = code
-        .windows(4)
-        .any(|four| four.iter().all(|light| *light == four[0]));
+    let enough = Light::ALL.iter().all(|state| code.iter().filter(|light| *light == state).count() >= 2);
+    let stalls = code.windows(4).any(|four| four.iter().all(|light| *light == four[0]));
     enough && !stalls
 }
 
@@ -145,8 +115,7 @@ mod tests {
 
     /// Exact number of valid codes, without enumerating them: states by (count of each up to 2, last, run).
     fn valid_codes(slots: u8) -> u64 {
-        let mut ways: HashMap<([u8; 4], Option<usize>, u8), u64> =
-            HashMap::from([(([0; 4], None, 0), 1)]);
+        let mut ways: HashMap<([u8; 4], Option<usize>, u8), u64> = HashMap::from([(([0; 4], None, 0), 1)]);
         for _ in 0..slots {
             let mut next = HashMap::new();
             for ((counts, last, run), number) in ways {
@@ -161,18 +130,13 @@ mod tests {
             }
             ways = next;
         }
-        ways.iter()
-            .filter(|((counts, ..), _)| counts.iter().all(|count| *count == 2))
-            .map(|(_, number)| number)
-            .sum()
+        ways.iter().filter(|((counts, ..), _)| counts.iter().all(|count| *count == 2)).map(|(_, number)| number).sum()
     }
 
     /// Number of sequences that differ from a given one in at most `wrong` slots: no guess passes for more codes.
     fn ball(slots: u64, wrong: u64) -> u64 {
         let choose = |k: u64| (0..k).fold(1, |product, i| product * (slots - i) / (i + 1));
-        (0..=wrong)
-            .map(|k| choose(k) * 3u64.pow(u32::try_from(k).unwrap()))
-            .sum()
+        (0..=wrong).map(|k| choose(k) * 3u64.pow(u32::try_from(k).unwrap())).sum()
     }
 
     /// log2 of the best blind guess.
@@ -181,23 +145,15 @@ mod tests {
     }
 
     fn derive(nonce: u8, attempt: u8, device: &str, shape: CodeShape) -> String {
-        let code = light_code(
-            &[nonce; 32],
-            &AttemptId::from_bytes([attempt; 16]),
-            &device.parse().unwrap(),
-            shape,
-        );
-        code.iter()
-            .map(|light| ["-", "l", "r", "b"][usize::from(light.number())])
-            .collect()
+        let code = light_code(&[nonce; 32], &AttemptId::from_bytes([attempt; 16]), &device.parse().unwrap(), shape);
+        code.iter().map(|light| ["-", "l", "r", "b"][usize::from(light.number())]).collect()
     }
 
     #[test]
     fn twelve_slots_have_exactly_6_935_280_codes() {
         // Enumerated by the very function that derives, and counted by another way.
-        let codes = (0u32..1 << 24).map(|number| {
-            [0u8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|slot| state(number << 8, slot))
-        });
+        let codes =
+            (0u32..1 << 24).map(|number| [0u8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|slot| state(number << 8, slot)));
         let enumerated = codes.filter(|code| is_valid(code)).count();
         assert_eq!(enumerated, 6_935_280);
         assert_eq!(valid_codes(12), 6_935_280);
@@ -208,39 +164,20 @@ mod tests {
         for slots in 12..=16 {
             for wrong in 0..=4 {
                 let lawful = CodeShape::new(slots, 2, wrong).is_some();
-                assert_eq!(
-                    lawful,
-                    guess_bits(slots, wrong) <= -20.0,
-                    "{slots} slots, {wrong} wrong"
-                );
+                assert_eq!(lawful, guess_bits(slots, wrong) <= -20.0, "{slots} slots, {wrong} wrong");
             }
         }
         // The figures of the design.
-        for (slots, wrong, bits) in [
-            (12, 0, -22.7),
-            (12, 1, -17.5),
-            (14, 1, -21.7),
-            (16, 2, -21.3),
-        ] {
-            assert!(
-                (guess_bits(slots, wrong) - bits).abs() < 0.06,
-                "{slots}/{wrong}: {}",
-                guess_bits(slots, wrong)
-            );
+        for (slots, wrong, bits) in [(12, 0, -22.7), (12, 1, -17.5), (14, 1, -21.7), (16, 2, -21.3)] {
+            assert!((guess_bits(slots, wrong) - bits).abs() < 0.06, "{slots}/{wrong}: {}", guess_bits(slots, wrong));
         }
     }
 
     #[test]
     fn shapes_outside_are_unlawful() {
-        for (slots, frames, wrong) in [
-            (0, 2, 0),
-            (11, 2, 0),
-            (17, 2, 0),
-            (255, 2, 0),
-            (12, 0, 0),
-            (12, 4, 0),
-            (12, 2, 1),
-        ] {
+        for (slots, frames, wrong) in
+            [(0, 2, 0), (11, 2, 0), (17, 2, 0), (255, 2, 0), (12, 0, 0), (12, 4, 0), (12, 2, 1)]
+        {
             assert_eq!(CodeShape::new(slots, frames, wrong), None);
         }
         for shape in [CodeShape::AT_30, CodeShape::AT_30_IN_STEP, CodeShape::AT_60] {
@@ -263,16 +200,10 @@ mod tests {
     fn every_derived_code_is_valid_and_all_states_come_in_every_slot() {
         let mut seen = [[false; 4]; 12];
         for nonce in 0..=255 {
-            let code = light_code(
-                &[nonce; 32],
-                &AttemptId::from_bytes([9; 16]),
-                &"k".parse().unwrap(),
-                CodeShape::AT_30,
-            );
+            let code =
+                light_code(&[nonce; 32], &AttemptId::from_bytes([9; 16]), &"k".parse().unwrap(), CodeShape::AT_30);
             assert!(is_valid(&code) && code.len() == 12);
-            code.iter()
-                .enumerate()
-                .for_each(|(slot, light)| seen[slot][usize::from(light.number())] = true);
+            code.iter().enumerate().for_each(|(slot, light)| seen[slot][usize::from(light.number())] = true);
         }
         assert_eq!(seen, [[true; 4]; 12]);
     }
@@ -281,9 +212,6 @@ mod tests {
     fn the_derivation_never_changes_within_version_1() {
         // Found by an independent program (Python, hmac) from the description above.
         assert_eq!(derive(1, 2, "kiosk-1", CodeShape::AT_30), "r---lllbbr--");
-        assert_eq!(
-            derive(1, 2, "kiosk-1", CodeShape::AT_60),
-            "bbb-r-lbll-lrb-l"
-        );
+        assert_eq!(derive(1, 2, "kiosk-1", CodeShape::AT_60), "bbb-r-lbll-lrb-l");
     }
 }

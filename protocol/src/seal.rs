@@ -13,9 +13,7 @@ mod keys;
 mod signature;
 
 pub use envelope::{Sealed, seal};
-pub use keys::{
-    Entropy, KeyError, SealKey, SealKeyId, SealKeyPair, SignError, Signer, SoftwareSigner,
-};
+pub use keys::{Entropy, KeyError, SealKey, SealKeyId, SealKeyPair, SignError, Signer, SoftwareSigner};
 pub use p256::ecdsa::VerifyingKey;
 pub use signature::{Signed, sign, sign_with_certificate};
 
@@ -79,9 +77,7 @@ pub enum SealError {
         ours: SealKeyId,
     },
     /// The right key, but the content, the device, the attempt or the kind was changed.
-    #[error(
-        "sealed {kind}: does not open; it was changed on the way or is of another kind, device or attempt"
-    )]
+    #[error("sealed {kind}: does not open; it was changed on the way or is of another kind, device or attempt")]
     DoesNotOpen {
         /// Which message.
         kind: Kind,
@@ -90,14 +86,5 @@ pub enum SealError {
 
 fn check_size(layer: &'static str, kind: Kind, found: usize) -> Result<(), SealError> {
     let limit = kind.max_size();
-    if found <= limit {
-        Ok(())
-    } else {
-        Err(SealError::TooLarge {
-            layer,
-            kind,
-            limit,
-            found,
-        })
-    }
+    if found <= limit { Ok(()) } else { Err(SealError::TooLarge { layer, kind, limit, found }) }
 }

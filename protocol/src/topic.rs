@@ -158,10 +158,8 @@ impl FromStr for Topic {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Self, TopicError> {
-        let (env, rest) = text
-            .strip_prefix("didar/1/")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or(TopicError::Root)?;
+        let (env, rest) =
+            text.strip_prefix("didar/1/").and_then(|rest| rest.split_once('/')).ok_or(TopicError::Root)?;
         let env = env.parse().map_err(TopicError::Env)?;
         match rest {
             "matcher/keys" => return Ok(Self::MatcherKeys { env }),
@@ -169,15 +167,10 @@ impl FromStr for Topic {
             "operator/alarms" => return Ok(Self::OperatorAlarms { env }),
             _ => {}
         }
-        let (device, path) = rest
-            .strip_prefix("device/")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or(TopicError::Unknown)?;
+        let (device, path) =
+            rest.strip_prefix("device/").and_then(|rest| rest.split_once('/')).ok_or(TopicError::Unknown)?;
         let device = device.parse().map_err(TopicError::Device)?;
-        let lane = Lane::ALL
-            .into_iter()
-            .find(|lane| lane.path() == path)
-            .ok_or(TopicError::Unknown)?;
+        let lane = Lane::ALL.into_iter().find(|lane| lane.path() == path).ok_or(TopicError::Unknown)?;
         Ok(Self::Device { env, device, lane })
     }
 }
@@ -190,30 +183,15 @@ mod tests {
     #[test]
     fn every_topic_reads_as_it_is_written() {
         for env in [Env::Test, Env::Production] {
-            let device = |lane| Topic::Device {
-                env,
-                device: "kiosk-1".parse().unwrap(),
-                lane,
-            };
-            let fixed = [
-                Topic::MatcherKeys { env },
-                Topic::OperatorEvents { env },
-                Topic::OperatorAlarms { env },
-            ];
+            let device = |lane| Topic::Device { env, device: "kiosk-1".parse().unwrap(), lane };
+            let fixed = [Topic::MatcherKeys { env }, Topic::OperatorEvents { env }, Topic::OperatorAlarms { env }];
             for topic in Lane::ALL.map(device).into_iter().chain(fixed) {
                 assert_eq!(topic.to_string().parse(), Ok(topic.clone()));
                 assert_eq!(topic.env(), env);
             }
         }
-        let verdict = Topic::Device {
-            env: Env::Test,
-            device: "kiosk-1".parse().unwrap(),
-            lane: Lane::Verdict,
-        };
-        assert_eq!(
-            verdict.to_string(),
-            "didar/1/test/device/kiosk-1/down/verdict"
-        );
+        let verdict = Topic::Device { env: Env::Test, device: "kiosk-1".parse().unwrap(), lane: Lane::Verdict };
+        assert_eq!(verdict.to_string(), "didar/1/test/device/kiosk-1/down/verdict");
         assert_eq!(verdict.kind(), Kind::Verdict);
         assert_eq!(
             Lane::Attempt.shared_filter(Env::Production),

@@ -93,10 +93,7 @@ pub struct FrameSample {
 
 impl std::fmt::Debug for FrameSample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FrameSample")
-            .field("at_us", &self.at_us)
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
+        f.debug_struct("FrameSample").field("at_us", &self.at_us).field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 

@@ -79,12 +79,18 @@ impl KioskApp {
         let response = self.send(method, path, body).await?;
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.context("reading the answer")?.to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).context("the answer is not JSON")? };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).context("the answer is not JSON")?
+        };
         Ok(Answer { status, body })
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
-        let stream = UnixStream::connect(&self.socket).await.with_context(|| format!("connecting to {}", self.socket.display()))?;
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .with_context(|| format!("connecting to {}", self.socket.display()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();

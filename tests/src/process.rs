@@ -65,9 +65,12 @@ impl Process {
 
     /// Resident memory now and its peak, in MB, as the kernel counts it.
     pub fn resident_mb(&self) -> Result<(f64, f64)> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the child's status")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the child's status")?;
         let field = |name: &str| {
-            status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
         };
         Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
     }
@@ -126,8 +129,11 @@ pub fn sibling(name: &str) -> Result<PathBuf> {
     }
     let path = folder.join(name);
     if !path.exists() {
-        bail!("{} is not built: run `cargo build -p {}`", path.display(), if name == "didar-agent" { "didar-agent" } else { "didar-matcher" });
+        bail!(
+            "{} is not built: run `cargo build -p {}`",
+            path.display(),
+            if name == "didar-agent" { "didar-agent" } else { "didar-matcher" }
+        );
     }
     Ok(path)
 }
-

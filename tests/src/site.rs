@@ -58,10 +58,10 @@ impl Site {
             std::fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display()))?;
         }
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let programs = Programs { agent: process::sibling("didar-agent")?, matcher: process::sibling("didar-matcher")? };
+        let programs =
+            Programs { agent: process::sibling("didar-agent")?, matcher: process::sibling("didar-matcher")? };
         let centre = folder.join("centre");
-        let arguments =
-            ["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?].map(str::to_owned);
+        let arguments = ["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?].map(str::to_owned);
         let matcher = Process::start("didar-matcher", &programs.matcher, &arguments, &folder.join("matcher.log"))?;
         let line = matcher
             .wait_for_line(READY, |line| line.starts_with("ready mqtts://"))
@@ -108,7 +108,17 @@ impl Site {
         let centre = self.centre();
         let (centre, days) = (path(&centre)?.to_owned(), days.to_string());
         self.matcher(&[
-            "ca", "sign-device", path(&csr)?, "--device", id, "--out", path(&pem)?, "--days", &days, "--dir", &centre,
+            "ca",
+            "sign-device",
+            path(&csr)?,
+            "--device",
+            id,
+            "--out",
+            path(&pem)?,
+            "--days",
+            &days,
+            "--dir",
+            &centre,
         ])?;
         std::fs::copy(self.centre().join("ca/ca.pem"), site.join("ca.pem")).context("copying the site's CA")?;
         self.matcher(&["device", "add", "--certificate", path(&pem)?, "--initiator", INITIATOR, "--dir", &centre])?;

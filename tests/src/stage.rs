@@ -35,6 +35,8 @@ pub struct Attempted {
     pub took: Duration,
     /// When each stage began.
     pub stages: Vec<(String, Duration)>,
+    /// How often it was tried: an inconclusive capture is tried again.
+    pub tries: u32,
 }
 
 /// The outcome that the story expects.
@@ -54,6 +56,8 @@ impl Ending {
     pub const REFUSED: Self = Self("refused");
 }
 
+/// How often a person tries before they turn to the help desk.
+const TRIES_MAX: u32 = 4;
 /// Longest wait for an attempt to end.
 const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for the connection.
@@ -133,8 +137,18 @@ impl Stage {
         bail!("the kiosk was not connected within {CONNECT_MAX:?}")
     }
 
-    /// One attempt by the kiosk's application; `name` names its pictures.
+    /// An attempt by the kiosk's application; `name` names its pictures. A person who is told that the capture did not
+    /// suffice tries again, as the screen says: here a machine that is too busy to deliver frames in time causes that.
     pub async fn attempt(&mut self, name: &str, request: &Value) -> Result<Attempted> {
+        let mut attempted = self.attempt_once(name, request).await?;
+        while attempted.outcome == "inconclusive" && attempted.tries < TRIES_MAX {
+            let tries = attempted.tries + 1;
+            attempted = Attempted { tries, ..self.attempt_once(name, request).await? };
+        }
+        Ok(attempted)
+    }
+
+    async fn attempt_once(&mut self, name: &str, request: &Value) -> Result<Attempted> {
         let begun = self.clock();
         let asked = self.app.ask(request).await?;
         if asked.status != 201 {
@@ -163,7 +177,40 @@ impl Stage {
         self.keep_screens(name)?;
         self.wait_until_idle().await?;
         let word = |field: &str| body[field].as_str().unwrap_or("").to_owned();
-        Ok(Attempted { outcome: word("outcome"), reason: reason(&body), text: english(&body), took, stages })
+        Ok(Attempted { outcome: word("outcome"), reason: reason(&body), text: english(&body), took, stages, tries: 1 })
+    }
+
+    /// An attempt during which another one is asked for, and which is then cancelled: its outcome, and the HTTP status
+    /// of the second request.
+    pub async fn interrupted(&self, request: &Value) -> Result<(String, u16)> {
+        let asked = self.app.ask(request).await?;
+        let id = asked.body["id"].as_str().context("an id")?.to_owned();
+        let second = self.app.ask(request).await?;
+        let cancelled = self.app.cancel(&id).await?;
+        if cancelled.status != 204 {
+            bail!("cancelling answered {}: {}", cancelled.status, cancelled.body);
+        }
+        self.wait_until_idle().await?;
+        let outcome = self.app.read(&id).await?.body["outcome"].as_str().unwrap_or("").to_owned();
+        Ok((outcome, second.status))
+    }
+
+    /// The camera sends nothing any more.
+    pub fn pull_camera(&self) {
+        self.bridge.pull_camera();
+    }
+
+    /// The camera sends again; returns when the agent has noticed.
+    pub async fn plug_camera(&self) -> Result<()> {
+        self.bridge.plug_camera();
+        let begun = self.clock();
+        while begun.elapsed() < CONNECT_MAX {
+            if self.app.state().await?.body["faults"].as_array().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            pause(LOOK * 10).await;
+        }
+        bail!("the camera's fault was not mended within {CONNECT_MAX:?}")
     }
 
     async fn wait_until_idle(&self) -> Result<()> {
@@ -217,6 +264,7 @@ fn refused(problem: &Value, took: Duration) -> Attempted {
         text: format!("{}: {}", word("title"), word("detail")),
         took,
         stages: Vec::new(),
+        tries: 1,
     }
 }
 

@@ -1,4 +1,5 @@
 //! The story as it is told: lines in the terminal, and `story.json` for machines.
+#![allow(clippy::print_stdout, reason = "the terminal is where the story is told")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,6 +48,9 @@ impl Story {
         for (stage, at) in &attempted.stages {
             println!("  {:>6} ms  {stage}", at.as_millis());
         }
+        if attempted.tries > 1 {
+            println!("  {} captures did not suffice and were tried again", attempted.tries - 1);
+        }
         println!("  \x1b[1m{} ({})\x1b[0m {}", attempted.outcome, attempted.reason, attempted.text);
         if attempted.outcome != expected.0 {
             self.surprises.push(format!("{name}: {} instead of {}", attempted.outcome, expected.0));
@@ -58,6 +62,7 @@ impl Story {
             "outcome": attempted.outcome,
             "reason": attempted.reason,
             "ms": millis(attempted.took),
+            "tries": attempted.tries,
             "stages": stages,
         }));
         Ok(())

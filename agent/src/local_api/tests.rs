@@ -35,7 +35,7 @@ fn subject() -> String {
 async fn refusal(edit: impl FnOnce(&mut Value)) -> (u16, Value) {
     let mut body = good();
     edit(&mut body);
-    let problem = body::read(body.to_string().as_bytes(), Language::Kk, NOW_S).err().expect("a refusal");
+    let problem = body::read(body.to_string().as_bytes(), Language::Kk, NOW_S).expect_err("a refusal");
     let response = problem.into_response();
     let status = response.status().as_u16();
     let bytes = axum::body::to_bytes(response.into_body(), BODY_MAX).await.unwrap();

@@ -1,47 +1,51 @@
 //! A kiosk whose edges are scripts, and a matcher that opens, verifies and answers what they send.
 
+mod matcher;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use didar_agent::ask::Draft;
 use didar_agent::attempt::event::{Event, Finding, Findings, Language, Proof, ProofOrder, Refutation};
 use didar_agent::attempt::{Limits, Machine};
-use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, OutboxError, Uplink, UplinkError};
+use didar_agent::edge::{Clock, LampError, Lamps, Outbox, OutboxError};
 use didar_agent::journal::{Ended, Entry, Journal, Standing};
 use didar_agent::outbox::SledOutbox;
 use didar_agent::perception::{Eyes, Order};
 use didar_agent::run::{Agent, Call, LoopState, Refusal};
 use didar_agent::time::Moment;
 use didar_liveness::TranscriptBuilder;
-use didar_protocol::id::{AttemptId, DeviceId, Hash, Iin, RequestId, sha256};
+use didar_protocol::id::{DeviceId, Hash, Iin, RequestId};
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{
-    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Consent, ConsentMethod, Kind, MatcherKeys, Message,
-    ModelRef, ModelRole, Receipt, Stage, Template, Verdict, VerdictOutcome,
+    Attempt, AuditEntry, AuditRecord, Consent, ConsentMethod, Kind, Message, ModelRef, ModelRole, Template,
+    VerdictOutcome,
 };
 use didar_protocol::reason::Reason;
-use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, SoftwareSigner, VerifyingKey};
+use didar_protocol::seal::{Signed, SoftwareSigner};
 use didar_protocol::transcript::{CameraFacts, Spectrum};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use matcher::{Matcher, keys};
+
 /// What the world does.
 #[derive(Clone, Copy)]
-pub struct Script {
+pub(crate) struct Script {
     /// Somebody stands well in front of the camera.
-    pub face: bool,
+    pub(crate) face: bool,
     /// The face is alive.
-    pub live: bool,
+    pub(crate) live: bool,
     /// What the matcher answers to a proof; `None`: nothing.
-    pub verdict: Option<(VerdictOutcome, Reason)>,
+    pub(crate) verdict: Option<(VerdictOutcome, Reason)>,
     /// Audit records that the matcher does not get.
-    pub deaf_to_audits: u32,
+    pub(crate) deaf_to_audits: u32,
     /// Lamp orders that fail.
-    pub lamp_failures: u32,
+    pub(crate) lamp_failures: u32,
     /// Records that the store does not take.
-    pub store_failures: u32,
+    pub(crate) store_failures: u32,
 }
 
 impl Default for Script {
@@ -59,16 +63,16 @@ impl Default for Script {
 
 /// What happened, as the world saw it.
 #[derive(Default)]
-pub struct Seen {
-    pub attempts: Vec<Attempt>,
-    pub records: Vec<AuditEntry>,
-    pub lamps: Vec<Light>,
-    pub lit_slots: usize,
+pub(crate) struct Seen {
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) records: Vec<AuditEntry>,
+    pub(crate) lamps: Vec<Light>,
+    pub(crate) lit_slots: usize,
     /// The outbox's records after the stop, read from the disk.
-    pub stored: Vec<AuditEntry>,
+    pub(crate) stored: Vec<AuditEntry>,
 }
 
-pub struct Kiosk {
+pub(crate) struct Kiosk {
     calls: mpsc::Sender<Call>,
     events: mpsc::Sender<Event>,
     journal: Arc<Journal>,
@@ -86,11 +90,11 @@ fn device() -> DeviceId {
 }
 
 /// Some lawful number; found, so that none is written down.
-pub fn subject() -> Iin {
+pub(crate) fn subject() -> Iin {
     (0..10_000).find_map(|tail| format!("9901013{tail:05}").parse().ok()).unwrap()
 }
 
-pub fn draft() -> Draft {
+pub(crate) fn draft() -> Draft {
     Draft {
         subject: subject(),
         initiator: "bank".parse().unwrap(),
@@ -108,7 +112,7 @@ pub fn draft() -> Draft {
 }
 
 impl Kiosk {
-    pub fn start(script: Script) -> Self {
+    pub(crate) fn start(script: Script) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
         let signer = Arc::new(SoftwareSigner::from_pkcs8_pem(&key.serialize_pem(), certificate.der()).unwrap());
@@ -159,31 +163,32 @@ impl Kiosk {
         Self { calls, events, journal, seen, stop, task, signer, folder }
     }
 
-    pub async fn begin(&self) -> Result<RequestId, Refusal> {
+    pub(crate) async fn begin(&self) -> Result<RequestId, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.calls.send(Call::Begin { draft: draft(), answer }).await.unwrap();
         answered.await.unwrap()
     }
 
-    pub async fn cancel(&self, id: RequestId) {
+    pub(crate) async fn cancel(&self, id: RequestId) {
         self.calls.send(Call::Cancel(id)).await.unwrap();
     }
 
-    pub async fn unplug(&self) {
+    pub(crate) async fn unplug(&self) {
         self.events.send(Event::UplinkDown).await.unwrap();
     }
 
-    pub async fn plug(&self) {
+    pub(crate) async fn plug(&self) {
         self.events.send(Event::UplinkUp).await.unwrap();
     }
 
-    pub async fn pass(&self, time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock is paused: this moves it, and waits for nothing")]
+    pub(crate) async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 
     /// Waits until `holds`; a minute of the paused clock at most.
     #[track_caller]
-    pub fn until(&self, holds: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
+    pub(crate) fn until(&self, holds: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
         async move {
             for _ in 0..12_000 {
@@ -196,25 +201,25 @@ impl Kiosk {
         }
     }
 
-    pub async fn outcome(&self, id: RequestId) -> Ended {
+    pub(crate) async fn outcome(&self, id: RequestId) -> Ended {
         self.until(|kiosk| ending(&kiosk.journal, id).is_some()).await;
         ending(&self.journal, id).unwrap()
     }
 
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         self.journal.standing()
     }
 
-    pub fn journal(&self) -> Arc<Journal> {
+    pub(crate) fn journal(&self) -> Arc<Journal> {
         self.journal.clone()
     }
 
-    pub fn is_lit(&self) -> bool {
+    pub(crate) fn is_lit(&self) -> bool {
         self.seen.lock().unwrap().lamps.last().is_some_and(|light| *light != Light::Off)
     }
 
     /// Stops the loop; returns what the world saw, and what is on the disk.
-    pub async fn stop(self) -> Seen {
+    pub(crate) async fn stop(self) -> Seen {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
         let outbox = SledOutbox::open(self.folder.path(), device(), self.signer.clone(), 1000).unwrap();
@@ -228,7 +233,7 @@ impl Kiosk {
     }
 }
 
-pub fn ending(journal: &Journal, id: RequestId) -> Option<Ended> {
+pub(crate) fn ending(journal: &Journal, id: RequestId) -> Option<Ended> {
     journal.entries(id, 0)?.into_iter().find_map(|entry| match entry {
         Entry::Outcome(ended) => Some(ended),
         Entry::Positioning(_) | Entry::HoldStill(_) | Entry::Checking => None,
@@ -359,100 +364,4 @@ impl Outbox for FailingOutbox {
     fn flush(&mut self) -> Result<(), OutboxError> {
         self.real.flush()
     }
-}
-
-/// The other end of the wire: opens, verifies, answers at once.
-struct Matcher {
-    script: Script,
-    events: mpsc::Sender<Event>,
-    device_key: VerifyingKey,
-    pair: SealKeyPair,
-    kept: u64,
-    seen: Arc<Mutex<Seen>>,
-}
-
-fn pair() -> SealKeyPair {
-    SealKeyPair::generate(Entropy::new([5; 32]))
-}
-
-fn keys() -> MatcherKeys {
-    MatcherKeys { seal_keys: vec![pair().public().clone()], policy_version: 1, server_time_ms: NOW_MS }
-}
-
-impl Matcher {
-    fn new(script: Script, events: mpsc::Sender<Event>, device_key: VerifyingKey, seen: Arc<Mutex<Seen>>) -> Self {
-        Self { script, events, device_key, pair: pair(), kept: 0, seen }
-    }
-
-    fn open<M: Message>(&self, bytes: &[u8]) -> (M, Hash) {
-        let opened = Sealed::parse(M::KIND, bytes).unwrap().open(&self.pair).unwrap();
-        let signed = Signed::parse(M::KIND, &opened).unwrap();
-        let payload = signed.verify(&self.device_key).unwrap();
-        (M::decode(payload).unwrap(), sha256(payload))
-    }
-
-    fn challenge(&self, bytes: &[u8]) -> Event {
-        let (request, request_hash) = self.open::<ChallengeRequest>(bytes);
-        Event::Challenged(Box::new(Challenge {
-            attempt: AttemptId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
-            device: request.device,
-            request_hash,
-            nonce: sha256(request.request.as_bytes()),
-            stage: Stage::Subsequent,
-            picture: false,
-            policy_version: 1,
-            server_time_ms: NOW_MS,
-            expires_ms: NOW_MS + 60_000,
-            seal_key: self.pair.public().clone(),
-        }))
-    }
-
-    fn verdict(&self, bytes: &[u8]) -> Option<Event> {
-        let (attempt, _) = self.open::<Attempt>(bytes);
-        let verdict = self.script.verdict.map(|(outcome, reason)| {
-            Event::Replied(Box::new(Verdict {
-                attempt: Some(attempt.attempt),
-                device: attempt.device.clone(),
-                reply_to: attempt.nonce,
-                outcome,
-                reason,
-                threshold_class: 1,
-                attempts_left: 4,
-                server_time_ms: NOW_MS,
-                expires_ms: NOW_MS + 60_000,
-            }))
-        });
-        self.seen.lock().unwrap().attempts.push(attempt);
-        verdict
-    }
-
-    fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Event> {
-        if self.script.deaf_to_audits > 0 {
-            self.script.deaf_to_audits -= 1;
-            return None;
-        }
-        let signed = Signed::parse(Kind::AuditRecord, bytes).unwrap();
-        let record = AuditRecord::decode(signed.verify(&self.device_key).unwrap()).unwrap();
-        assert_eq!(record.number, number);
-        if number == self.kept + 1 {
-            self.kept = number;
-            self.seen.lock().unwrap().records.push(record.entry);
-        }
-        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing: vec![], server_time_ms: NOW_MS }))
-    }
-}
-
-impl Uplink for Matcher {
-    fn send(&mut self, letter: Letter) -> Result<(), UplinkError> {
-        let answer = match letter {
-            Letter::RequestChallenge { bytes, .. } => Some(self.challenge(&bytes)),
-            Letter::Attempt { bytes, .. } => self.verdict(&bytes),
-            Letter::Audit { number, bytes } => self.receipt(number, &bytes),
-            Letter::Health(_) => None,
-        };
-        answer.into_iter().for_each(|event| self.events.try_send(event).unwrap());
-        Ok(())
-    }
-
-    fn forget(&mut self, _: RequestId) {}
 }

@@ -76,9 +76,7 @@ impl<T: Wire> Form<Vec<T>> for List {
         length(self.0, self.1, "entries", items.len())?;
         let numbered = items.into_iter().enumerate();
         numbered
-            .map(|(at, item)| {
-                T::from_item(item).map_err(|refused| refused.within(format_args!("[{at}]")))
-            })
+            .map(|(at, item)| T::from_item(item).map_err(|refused| refused.within(format_args!("[{at}]"))))
             .collect()
     }
 }
@@ -103,12 +101,7 @@ pub(crate) struct Packed16(pub(crate) usize, pub(crate) usize);
 
 impl Form<Vec<u16>> for Packed16 {
     fn write(&self, value: &Vec<u16>) -> Option<Item> {
-        Some(Item::Bytes(Zeroizing::new(
-            value
-                .iter()
-                .flat_map(|number| number.to_be_bytes())
-                .collect(),
-        )))
+        Some(Item::Bytes(Zeroizing::new(value.iter().flat_map(|number| number.to_be_bytes()).collect())))
     }
 
     fn read(&self, item: Option<Item>) -> Result<Vec<u16>, Refused> {
@@ -129,8 +122,6 @@ impl<const N: usize> Form<[u16; N]> for Packed16 {
 
     fn read(&self, item: Option<Item>) -> Result<[u16; N], Refused> {
         let numbers: Vec<u16> = self.read(item)?;
-        Ok(numbers
-            .try_into()
-            .expect("the form's length is the array's"))
+        Ok(numbers.try_into().expect("the form's length is the array's"))
     }
 }

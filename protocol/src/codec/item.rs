@@ -24,10 +24,7 @@ impl Item {
     /// Reads exactly one item.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, serde_cbor::Error> {
         let mut reader = serde_cbor::Deserializer::from_slice(bytes);
-        let item = ItemSeed {
-            depth_left: DEPTH_MAX,
-        }
-        .deserialize(&mut reader)?;
+        let item = ItemSeed { depth_left: DEPTH_MAX }.deserialize(&mut reader)?;
         reader.end()?;
         Ok(item)
     }
@@ -35,8 +32,7 @@ impl Item {
     /// Writes the item's deterministic bytes (RFC 8949, 4.2.1).
     pub(crate) fn write(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.size_hint()));
-        serde_cbor::to_writer(&mut *bytes, self)
-            .expect("every item has bytes, and a Vec takes them");
+        serde_cbor::to_writer(&mut *bytes, self).expect("every item has bytes, and a Vec takes them");
         bytes
     }
 
@@ -70,9 +66,9 @@ impl Serialize for Item {
         match self {
             Self::Integer(number) => match u64::try_from(*number) {
                 Ok(number) => serializer.serialize_u64(number),
-                Err(_) => serializer.serialize_i64(
-                    i64::try_from(*number).expect("negative fields have at most 32 bits"),
-                ),
+                Err(_) => {
+                    serializer.serialize_i64(i64::try_from(*number).expect("negative fields have at most 32 bits"))
+                }
             },
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
@@ -98,9 +94,7 @@ struct ItemSeed {
 impl ItemSeed {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         let too_deep = || E::custom(format_args!("nested deeper than {DEPTH_MAX} levels"));
-        Ok(Self {
-            depth_left: self.depth_left.checked_sub(1).ok_or_else(too_deep)?,
-        })
+        Ok(Self { depth_left: self.depth_left.checked_sub(1).ok_or_else(too_deep)? })
     }
 }
 
@@ -152,9 +146,7 @@ impl<'de> Visitor<'de> for ItemSeed {
         let mut fields: Vec<(u64, Item)> = Vec::new();
         while let Some(key) = map.next_key_seed(KeySeed)? {
             if let Some((last, _)) = fields.last().filter(|(last, _)| *last >= key) {
-                return Err(A::Error::custom(format_args!(
-                    "map key {key} after {last}: keys ascend and never repeat"
-                )));
+                return Err(A::Error::custom(format_args!("map key {key} after {last}: keys ascend and never repeat")));
             }
             fields.push((key, map.next_value_seed(below)?));
         }
@@ -194,10 +186,7 @@ mod tests {
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
-        Item::read(bytes)
-            .err()
-            .expect("must be refused")
-            .to_string()
+        Item::read(bytes).err().expect("must be refused").to_string()
     }
 
     #[test]
@@ -220,37 +209,19 @@ mod tests {
             (&[0xa2, 0x02, 0x00, 0x01, 0x00], "key 1 after 2"),
             (&[0x00, 0x00], "trailing"),
             (&[0x42, 0x00], "EOF"),
-            (
-                &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-                "EOF",
-            ), // array of 2^64-1
-            (
-                &[0x3b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-                "i128",
-            ), // -2^64
+            (&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "EOF"), // array of 2^64-1
+            (&[0x3b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "i128"), // -2^64
             (&[0x61, 0xff], "UTF-8"),
             (&[], "EOF"),
         ] {
             let said = refusal(bytes);
-            assert!(
-                said.contains(why),
-                "{bytes:02x?}: {said:?} does not say {why:?}"
-            );
+            assert!(said.contains(why), "{bytes:02x?}: {said:?} does not say {why:?}");
         }
     }
 
     #[test]
     fn writing_is_shortest_form() {
-        let item = Item::Map(vec![
-            (0, Item::Integer(1)),
-            (24, Item::Integer(-500)),
-            (25, Item::Bool(true)),
-        ]);
-        assert_eq!(
-            item.write().as_slice(),
-            [
-                0xa3, 0x00, 0x01, 0x18, 0x18, 0x39, 0x01, 0xf3, 0x18, 0x19, 0xf5
-            ]
-        );
+        let item = Item::Map(vec![(0, Item::Integer(1)), (24, Item::Integer(-500)), (25, Item::Bool(true))]);
+        assert_eq!(item.write().as_slice(), [0xa3, 0x00, 0x01, 0x18, 0x18, 0x39, 0x01, 0xf3, 0x18, 0x19, 0xf5]);
     }
 }

@@ -2,10 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{
-    Fault, Item, Refused, Wire, bytes_of, in_range, integer_of, length, list_of, text_of,
-    wrong_type,
-};
+use super::{Fault, Item, Refused, Wire, bytes_of, in_range, integer_of, length, list_of, text_of, wrong_type};
 use crate::id::{AttemptId, DeviceId, Iin, InitiatorId, RequestId};
 use crate::reason::Reason;
 use crate::seal::SealKey;
@@ -144,12 +141,8 @@ pub(crate) use {choice, fields, form, numbered};
 pub(crate) fn variant_of(item: Item) -> Result<(i128, super::Fields), Refused> {
     let parts = list_of(item)?;
     let found = parts.len();
-    let [number, fields] = <[Item; 2]>::try_from(parts).map_err(|_| Fault::Length {
-        least: 2,
-        most: 2,
-        unit: "entries",
-        found,
-    })?;
+    let [number, fields] =
+        <[Item; 2]>::try_from(parts).map_err(|_| Fault::Length { least: 2, most: 2, unit: "entries", found })?;
     Ok((integer_of(number)?, super::Fields::of(fields)?))
 }
 
@@ -189,10 +182,7 @@ impl<const N: usize> Wire for [u8; N] {
     fn from_item(item: Item) -> Result<Self, Refused> {
         let bytes = bytes_of(item)?;
         length(N, N, "bytes", bytes.len())?;
-        Ok(bytes
-            .as_slice()
-            .try_into()
-            .expect("just found of this length"))
+        Ok(bytes.as_slice().try_into().expect("just found of this length"))
     }
 }
 
@@ -248,14 +238,8 @@ impl Wire for Reason {
 
     fn from_item(item: Item) -> Result<Self, Refused> {
         let found = integer_of(item)?;
-        let none = Fault::Number {
-            needed: "Reason",
-            found,
-        };
-        Ok(u16::try_from(found)
-            .ok()
-            .and_then(|number| Self::try_from(number).ok())
-            .ok_or(none)?)
+        let none = Fault::Number { needed: "Reason", found };
+        Ok(u16::try_from(found).ok().and_then(|number| Self::try_from(number).ok()).ok_or(none)?)
     }
 }
 

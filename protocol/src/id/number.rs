@@ -96,15 +96,9 @@ fn digits(what: &'static str, text: &str) -> Result<[u8; 12], IdError> {
         return Err(IdError::NumberLength { what, found });
     }
     if let Some(at) = text.chars().position(|letter| !letter.is_ascii_digit()) {
-        return Err(IdError::NotDigit {
-            what,
-            position: at + 1,
-        });
+        return Err(IdError::NotDigit { what, position: at + 1 });
     }
-    let bytes: [u8; 12] = text
-        .as_bytes()
-        .try_into()
-        .expect("12 ASCII digits are 12 bytes");
+    let bytes: [u8; 12] = text.as_bytes().try_into().expect("12 ASCII digits are 12 bytes");
     Ok(bytes.map(|byte| byte - b'0'))
 }
 
@@ -129,23 +123,12 @@ fn days(year: u16, month: u16) -> u16 {
 fn check(what: &'static str, digits: &[u8; 12]) -> Result<(), IdError> {
     const FIRST: [u16; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
     const SECOND: [u16; 11] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2];
-    let sum = |weights: [u16; 11]| {
-        weights
-            .iter()
-            .zip(digits)
-            .map(|(w, d)| w * u16::from(*d))
-            .sum::<u16>()
-            % 11
-    };
+    let sum = |weights: [u16; 11]| weights.iter().zip(digits).map(|(w, d)| w * u16::from(*d)).sum::<u16>() % 11;
     let expected = match sum(FIRST) {
         10 => sum(SECOND),
         sum => sum,
     };
-    if u16::from(digits[11]) == expected {
-        Ok(())
-    } else {
-        Err(IdError::Checksum { what })
-    }
+    if u16::from(digits[11]) == expected { Ok(()) } else { Err(IdError::Checksum { what }) }
 }
 
 #[cfg(test)]
@@ -162,9 +145,7 @@ mod tests {
 
     /// The number with the checksum that its first eleven digits need, or `None` where no number is issued.
     fn completed(eleven: &str) -> Option<String> {
-        (0..10)
-            .map(|last| format!("{eleven}{last}"))
-            .find(|text| check("IIN", &digits("IIN", text).unwrap()).is_ok())
+        (0..10).map(|last| format!("{eleven}{last}")).find(|text| check("IIN", &digits("IIN", text).unwrap()).is_ok())
     }
 
     #[test]
@@ -180,8 +161,7 @@ mod tests {
         assert_eq!(completed("90010130001").as_deref(), Some("900101300017"));
         // 9·1 + 1·4 + 1·6 + 3·7 + 4·9 = 76, 76 mod 11 = 10; then 9·3 + 1·6 + 1·8 + 3·9 + 4·11 = 112, mod 11 = 2.
         assert_eq!(completed("90010130400").as_deref(), Some("900101304002"));
-        let never_issued =
-            (0..10_000).find(|serial| completed(&format!("9001013{serial:04}")).is_none());
+        let never_issued = (0..10_000).find(|serial| completed(&format!("9001013{serial:04}")).is_none());
         assert!(never_issued.is_some(), "both rows give 10 for some numbers");
     }
 
@@ -193,10 +173,7 @@ mod tests {
                 let mut text = IIN.as_bytes().to_vec();
                 if text[at] != digit {
                     text[at] = digit;
-                    assert!(
-                        iin(std::str::from_utf8(&text).unwrap()).is_err(),
-                        "digit {at} as {digit}"
-                    );
+                    assert!(iin(std::str::from_utf8(&text).unwrap()).is_err(), "digit {at} as {digit}");
                 }
             }
         }
@@ -204,35 +181,11 @@ mod tests {
 
     #[test]
     fn refusals_say_what_and_where() {
-        assert_eq!(
-            iin("90010130001"),
-            Err(IdError::NumberLength {
-                what: "IIN",
-                found: 11
-            })
-        );
-        assert_eq!(
-            iin("9001013000170"),
-            Err(IdError::NumberLength {
-                what: "IIN",
-                found: 13
-            })
-        );
-        assert_eq!(
-            iin("9001013 0017"),
-            Err(IdError::NotDigit {
-                what: "IIN",
-                position: 8
-            })
-        );
+        assert_eq!(iin("90010130001"), Err(IdError::NumberLength { what: "IIN", found: 11 }));
+        assert_eq!(iin("9001013000170"), Err(IdError::NumberLength { what: "IIN", found: 13 }));
+        assert_eq!(iin("9001013 0017"), Err(IdError::NotDigit { what: "IIN", position: 8 }));
         // Arabic-Indic digits are digits to a person, not to us.
-        assert_eq!(
-            iin("٩٠٠١٠١٣٠٠٠١٧"),
-            Err(IdError::NotDigit {
-                what: "IIN",
-                position: 1
-            })
-        );
+        assert_eq!(iin("٩٠٠١٠١٣٠٠٠١٧"), Err(IdError::NotDigit { what: "IIN", position: 1 }));
         assert_eq!(iin("900101300018"), Err(IdError::Checksum { what: "IIN" }));
         assert_eq!(iin("900101000010"), Err(IdError::Century));
         assert_eq!(iin("900101700010"), Err(IdError::Century));
@@ -244,9 +197,7 @@ mod tests {
     #[test]
     fn the_century_decides_about_29_february() {
         let born = |date: &str, century: u8| {
-            let number = (0..10)
-                .find_map(|serial| completed(&format!("{date}{century}000{serial}")))
-                .unwrap();
+            let number = (0..10).find_map(|serial| completed(&format!("{date}{century}000{serial}"))).unwrap();
             iin(&number)
         };
         assert_eq!(born("000229", 5), Ok(()), "2000 was a leap year");
@@ -263,11 +214,7 @@ mod tests {
         assert_eq!(iin(&number), Err(IdError::Century));
         assert_eq!(bin(IIN), Err(IdError::OrganisationType));
         assert_eq!(bin("151340001230"), Err(IdError::RegistrationMonth));
-        let wrong = format!(
-            "{}{}",
-            &number[..11],
-            (number.as_bytes()[11] - b'0' + 1) % 10
-        );
+        let wrong = format!("{}{}", &number[..11], (number.as_bytes()[11] - b'0' + 1) % 10);
         assert_eq!(bin(&wrong), Err(IdError::Checksum { what: "BIN" }));
     }
 }

@@ -5,9 +5,7 @@ use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::verdict::Outcome;
-use crate::codec::{
-    Blob, Fault, Form, Item, List, Optional, Refused, Wire, Within, choice, fields, numbered,
-};
+use crate::codec::{Blob, Fault, Form, Item, List, Optional, Refused, Wire, Within, choice, fields, numbered};
 use crate::id::{AttemptId, DeviceId, Hash};
 use crate::reason::Reason;
 use crate::transcript::LightTranscript;
@@ -73,10 +71,7 @@ impl Template {
 
     /// A template of `values` (1 to [`Self::VALUES_MAX`]) with their scale (positive, finite).
     pub fn new(scale: f32, values: Vec<i8>) -> Self {
-        Self {
-            scale_bits: scale.to_bits(),
-            values,
-        }
+        Self { scale_bits: scale.to_bits(), values }
     }
 
     /// The factor that turns an int8 into a value.
@@ -292,9 +287,7 @@ struct Signed8(usize, usize);
 
 impl Form<Vec<i8>> for Signed8 {
     fn write(&self, value: &Vec<i8>) -> Option<Item> {
-        Some(Item::Bytes(Zeroizing::new(
-            value.iter().map(|value| value.cast_unsigned()).collect(),
-        )))
+        Some(Item::Bytes(Zeroizing::new(value.iter().map(|value| value.cast_unsigned()).collect())))
     }
 
     fn read(&self, item: Option<Item>) -> Result<Vec<i8>, Refused> {

@@ -105,7 +105,5 @@ fields! {
 }
 
 fn ascending_after(highest: u64, numbers: &[u64]) -> bool {
-    std::iter::once(&highest)
-        .chain(numbers)
-        .is_sorted_by(|a, b| a < b)
+    std::iter::once(&highest).chain(numbers).is_sorted_by(|a, b| a < b)
 }

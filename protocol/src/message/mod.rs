@@ -12,9 +12,7 @@ mod state;
 mod verdict;
 
 pub use ask::{Challenge, ChallengeRequest, Consent, ConsentMethod, MatcherKeys, Stage};
-pub use attempt::{
-    Attempt, Ending, ModelRef, ModelRole, Motion, PassiveSummary, Picture, Quality, Template,
-};
+pub use attempt::{Attempt, Ending, ModelRef, ModelRole, Motion, PassiveSummary, Picture, Quality, Template};
 pub use audit::{AuditEntry, AuditRecord, Receipt};
 pub use state::{Event, EventKind, State};
 pub use verdict::{Outcome, Verdict, VerdictOutcome};

@@ -42,19 +42,16 @@ pub fn seal(
         ciphertext: signed.to_vec(),
     };
     let address = address(kind, &envelope);
-    let (encapsulated, tag) =
-        hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, SealKem>(
-            &OpModeS::Base,
-            &key.to_kem(),
-            INFO,
-            InOutBuf::from(envelope.ciphertext.as_mut_slice()),
-            &address,
-            &mut Hedged::new(&entropy, &address, signed),
-        )
-        .expect("a checked point and less than 64 GiB can be sealed");
-    envelope
-        .encapsulated
-        .copy_from_slice(&encapsulated.to_bytes());
+    let (encapsulated, tag) = hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, SealKem>(
+        &OpModeS::Base,
+        &key.to_kem(),
+        INFO,
+        InOutBuf::from(envelope.ciphertext.as_mut_slice()),
+        &address,
+        &mut Hedged::new(&entropy, &address, signed),
+    )
+    .expect("a checked point and less than 64 GiB can be sealed");
+    envelope.encapsulated.copy_from_slice(&encapsulated.to_bytes());
     envelope.ciphertext.extend_from_slice(&tag.to_bytes());
     check_size("sealed", kind, envelope.ciphertext.len())?;
     let bytes = codec::encode(NAME, kind.max_size(), &envelope)
@@ -74,8 +71,8 @@ impl Sealed {
     /// # Errors
     /// When the bytes are too many or no envelope of ours.
     pub fn parse(kind: Kind, bytes: &[u8]) -> Result<Self, SealError> {
-        let envelope = codec::decode(NAME, kind.max_size(), bytes)
-            .map_err(|cause| SealError::NotSealed { kind, cause })?;
+        let envelope =
+            codec::decode(NAME, kind.max_size(), bytes).map_err(|cause| SealError::NotSealed { kind, cause })?;
         Ok(Self { kind, envelope })
     }
 
@@ -102,11 +99,7 @@ impl Sealed {
         let kind = self.kind;
         let ours = pair.public().id();
         if self.envelope.key_id != ours {
-            return Err(SealError::OtherKey {
-                kind,
-                found: self.envelope.key_id,
-                ours,
-            });
+            return Err(SealError::OtherKey { kind, found: self.envelope.key_id, ours });
         }
         self.open_with(pair).ok_or(SealError::DoesNotOpen { kind })
     }
@@ -159,19 +152,8 @@ fields! {
 fn address(kind: Kind, envelope: &Envelope) -> Vec<u8> {
     let device = envelope.device.as_str().as_bytes();
     let device_length = u8::try_from(device.len()).expect("a device id has at most 40 bytes");
-    let attempt: &[u8] = envelope
-        .attempt
-        .as_ref()
-        .map_or(&[], |attempt| attempt.as_bytes());
-    [
-        kind.name().as_bytes(),
-        &[0],
-        &envelope.key_id,
-        &[device_length],
-        device,
-        attempt,
-    ]
-    .concat()
+    let attempt: &[u8] = envelope.attempt.as_ref().map_or(&[], |attempt| attempt.as_bytes());
+    [kind.name().as_bytes(), &[0], &envelope.key_id, &[device_length], device, attempt].concat()
 }
 
 /// Random bytes for one encapsulation, drawn from the caller's entropy, the address and the content: even a broken
@@ -184,10 +166,7 @@ struct Hedged {
 impl Hedged {
     fn new(entropy: &Entropy, address: &[u8], content: &[u8]) -> Self {
         let salt = sha256(&[sha256(address), sha256(content)].concat());
-        Self {
-            source: hkdf::Hkdf::new(Some(&salt), entropy.as_bytes()),
-            drawn: 0,
-        }
+        Self { source: hkdf::Hkdf::new(Some(&salt), entropy.as_bytes()), drawn: 0 }
     }
 }
 
@@ -207,9 +186,7 @@ impl TryRng for Hedged {
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.source
-            .expand(&self.drawn.to_be_bytes(), bytes)
-            .expect("an encapsulation draws 32 bytes");
+        self.source.expand(&self.drawn.to_be_bytes(), bytes).expect("an encapsulation draws 32 bytes");
         self.drawn += 1;
         Ok(())
     }
@@ -232,15 +209,7 @@ mod tests {
 
     fn sealed(kind: Kind, content: &[u8]) -> Vec<u8> {
         let device = "kiosk-1".parse().unwrap();
-        seal(
-            pair(1).public(),
-            kind,
-            &device,
-            Some(&attempt()),
-            content,
-            Entropy::new([9; 32]),
-        )
-        .unwrap()
+        seal(pair(1).public(), kind, &device, Some(&attempt()), content, Entropy::new([9; 32])).unwrap()
     }
 
     type Bend = (&'static str, fn(&mut Sealed));
@@ -256,25 +225,16 @@ mod tests {
     fn what_is_sealed_opens_with_its_address() {
         let bytes = sealed(Kind::Attempt, b"signed");
         let sealed = Sealed::parse(Kind::Attempt, &bytes).unwrap();
-        assert_eq!(
-            (sealed.device().as_str(), sealed.attempt()),
-            ("kiosk-1", Some(&attempt()))
-        );
+        assert_eq!((sealed.device().as_str(), sealed.attempt()), ("kiosk-1", Some(&attempt())));
         assert_eq!(*sealed.key_id(), pair(1).public().id());
         assert_eq!(sealed.open(&pair(1)).unwrap().as_slice(), b"signed");
-        assert!(
-            !bytes.windows(6).any(|window| window == b"signed"),
-            "the content shows"
-        );
+        assert!(!bytes.windows(6).any(|window| window == b"signed"), "the content shows");
     }
 
     #[test]
     fn another_key_is_named() {
         let bytes = sealed(Kind::Attempt, b"signed");
-        let error = Sealed::parse(Kind::Attempt, &bytes)
-            .unwrap()
-            .open(&pair(2))
-            .unwrap_err();
+        let error = Sealed::parse(Kind::Attempt, &bytes).unwrap().open(&pair(2)).unwrap_err();
         assert!(matches!(error, SealError::OtherKey { .. }), "{error}");
     }
 
@@ -283,34 +243,21 @@ mod tests {
         assert!(open_bent(|_| {}).is_ok());
         let bends: [Bend; 6] = [
             ("kind", |sealed| sealed.kind = Kind::ChallengeRequest),
-            ("device", |sealed| {
-                sealed.envelope.device = "kiosk-2".parse().unwrap()
-            }),
+            ("device", |sealed| sealed.envelope.device = "kiosk-2".parse().unwrap()),
             ("attempt", |sealed| sealed.envelope.attempt = None),
             ("content", |sealed| sealed.envelope.ciphertext[0] ^= 1),
-            ("tag", |sealed| {
-                *sealed.envelope.ciphertext.last_mut().unwrap() ^= 1
-            }),
-            ("encapsulated key", |sealed| {
-                sealed.envelope.encapsulated = *pair(3).public().as_sec1()
-            }),
+            ("tag", |sealed| *sealed.envelope.ciphertext.last_mut().unwrap() ^= 1),
+            ("encapsulated key", |sealed| sealed.envelope.encapsulated = *pair(3).public().as_sec1()),
         ];
         for (what, bend) in bends {
-            assert!(
-                matches!(open_bent(bend), Err(SealError::DoesNotOpen { .. })),
-                "{what} was changed"
-            );
+            assert!(matches!(open_bent(bend), Err(SealError::DoesNotOpen { .. })), "{what} was changed");
         }
     }
 
     #[test]
     fn repeated_entropy_makes_no_repeated_key() {
-        let encapsulated = |content| {
-            Sealed::parse(Kind::Attempt, &sealed(Kind::Attempt, content))
-                .unwrap()
-                .envelope
-                .encapsulated
-        };
+        let encapsulated =
+            |content| Sealed::parse(Kind::Attempt, &sealed(Kind::Attempt, content)).unwrap().envelope.encapsulated;
         assert_eq!(encapsulated(b"one"), encapsulated(b"one"));
         assert_ne!(encapsulated(b"one"), encapsulated(b"two"));
     }
@@ -318,42 +265,20 @@ mod tests {
     #[test]
     fn a_sealed_message_has_the_size_limit_of_its_kind() {
         let device = "kiosk-1".parse().unwrap();
-        let seal = |kind, size| {
-            seal(
-                pair(1).public(),
-                kind,
-                &device,
-                None,
-                &vec![0; size],
-                Entropy::new([9; 32]),
-            )
-        };
+        let seal = |kind, size| seal(pair(1).public(), kind, &device, None, &vec![0; size], Entropy::new([9; 32]));
         assert!(seal(Kind::ChallengeRequest, 8_000).is_ok());
         assert!(seal(Kind::ChallengeRequest, 8_192).is_err());
         assert!(seal(Kind::Attempt, 98_000).is_ok());
-        let parse = |kind: Kind| {
-            Sealed::parse(kind, &vec![0; kind.max_size() + 1])
-                .unwrap_err()
-                .to_string()
-        };
+        let parse = |kind: Kind| Sealed::parse(kind, &vec![0; kind.max_size() + 1]).unwrap_err().to_string();
         assert!(parse(Kind::ChallengeRequest).contains("sealed challenge-request"));
     }
 
     #[test]
     fn keys_live_in_pem_files() {
         let pem = pair(1).to_pkcs8_pem();
-        assert_eq!(
-            SealKeyPair::from_pkcs8_pem(&pem).unwrap().public(),
-            pair(1).public()
-        );
+        assert_eq!(SealKeyPair::from_pkcs8_pem(&pem).unwrap().public(), pair(1).public());
         assert!(SealKeyPair::from_pkcs8_pem("-----BEGIN PRIVATE KEY-----").is_err());
-        assert!(
-            SealKey::from_sec1(&[4; 65]).is_err(),
-            "a point beside the curve"
-        );
-        assert!(
-            SealKey::from_sec1(&[0; 1]).is_err(),
-            "the point at infinity"
-        );
+        assert!(SealKey::from_sec1(&[4; 65]).is_err(), "a point beside the curve");
+        assert!(SealKey::from_sec1(&[0; 1]).is_err(), "the point at infinity");
     }
 }

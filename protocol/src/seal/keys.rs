@@ -40,9 +40,7 @@ pub struct SignError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not a private key file.
-    #[error(
-        "this is no PKCS#8 PEM file with a P-256 key (it begins with `-----BEGIN PRIVATE KEY-----`)"
-    )]
+    #[error("this is no PKCS#8 PEM file with a P-256 key (it begins with `-----BEGIN PRIVATE KEY-----`)")]
     Pkcs8,
     /// Not a public key.
     #[error("these {found} bytes are no point of P-256 in 65 uncompressed bytes (SEC 1, 2.3.3)")]
@@ -65,10 +63,7 @@ impl SoftwareSigner {
     /// When the PEM holds no P-256 key.
     pub fn from_pkcs8_pem(pem: &str, certificate_der: &[u8]) -> Result<Self, KeyError> {
         let key = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyError::Pkcs8)?;
-        Ok(Self {
-            key,
-            kid: sha256(certificate_der),
-        })
+        Ok(Self { key, kid: sha256(certificate_der) })
     }
 
     /// The public key, as [`super::Signed::verify`] wants it.
@@ -84,9 +79,8 @@ impl Signer for SoftwareSigner {
 
     /// Deterministic (RFC 6979): the same bytes get the same signature.
     fn sign(&self, to_be_signed: &[u8]) -> Result<[u8; 64], SignError> {
-        let signature: Signature = self.key.try_sign(to_be_signed).map_err(|cause| SignError {
-            cause: Box::new(cause),
-        })?;
+        let signature: Signature =
+            self.key.try_sign(to_be_signed).map_err(|cause| SignError { cause: Box::new(cause) })?;
         Ok(signature.to_bytes().into())
     }
 }
@@ -171,16 +165,12 @@ impl SealKeyPair {
     /// # Errors
     /// When the PEM holds no P-256 key.
     pub fn from_pkcs8_pem(pem: &str) -> Result<Self, KeyError> {
-        SecretKey::from_pkcs8_pem(pem)
-            .map(Self::of)
-            .map_err(|_| KeyError::Pkcs8)
+        SecretKey::from_pkcs8_pem(pem).map(Self::of).map_err(|_| KeyError::Pkcs8)
     }
 
     /// As PKCS#8 PEM, to be kept in a file of mode 0600.
     pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
-        self.secret
-            .to_pkcs8_pem(LineEnding::LF)
-            .expect("a P-256 key has a PKCS#8 form")
+        self.secret.to_pkcs8_pem(LineEnding::LF).expect("a P-256 key has a PKCS#8 form")
     }
 
     /// The public half.
@@ -190,19 +180,13 @@ impl SealKeyPair {
 
     fn of(secret: SecretKey) -> Self {
         let point = secret.public_key().to_sec1_point(false);
-        let public = SealKey(
-            point
-                .as_bytes()
-                .try_into()
-                .expect("an uncompressed point has 65 bytes"),
-        );
+        let public = SealKey(point.as_bytes().try_into().expect("an uncompressed point has 65 bytes"));
         Self { secret, public }
     }
 
     pub(super) fn to_kem(&self) -> <SealKem as Kem>::PrivateKey {
         let bytes = Zeroizing::new(<[u8; 32]>::from(self.secret.to_bytes()));
-        <SealKem as Kem>::PrivateKey::from_bytes(bytes.as_slice())
-            .expect("a P-256 key is a key of this KEM")
+        <SealKem as Kem>::PrivateKey::from_bytes(bytes.as_slice()).expect("a P-256 key is a key of this KEM")
     }
 }
 

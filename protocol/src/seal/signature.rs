@@ -34,31 +34,14 @@ pub fn sign_with_certificate(
     certificate_der: &[u8],
 ) -> Result<Vec<u8>, SealError> {
     let chain = Value::Bytes(certificate_der.to_vec());
-    sign_under(
-        kind,
-        payload,
-        signer,
-        HeaderBuilder::new()
-            .value(HeaderParameter::X5Chain.to_i64(), chain)
-            .build(),
-    )
+    sign_under(kind, payload, signer, HeaderBuilder::new().value(HeaderParameter::X5Chain.to_i64(), chain).build())
 }
 
-fn sign_under(
-    kind: Kind,
-    payload: &[u8],
-    signer: &dyn Signer,
-    unprotected: Header,
-) -> Result<Vec<u8>, SealError> {
-    let protected = HeaderBuilder::new()
-        .algorithm(Algorithm::ES256)
-        .key_id(signer.kid().to_vec())
-        .build();
+fn sign_under(kind: Kind, payload: &[u8], signer: &dyn Signer, unprotected: Header) -> Result<Vec<u8>, SealError> {
+    let protected = HeaderBuilder::new().algorithm(Algorithm::ES256).key_id(signer.kid().to_vec()).build();
     let sign = |to_be_signed: &[u8]| {
         let signature = Signature::from_slice(&signer.sign(to_be_signed)?);
-        let signature = signature.map_err(|cause| SignError {
-            cause: Box::new(cause),
-        })?;
+        let signature = signature.map_err(|cause| SignError { cause: Box::new(cause) })?;
         Ok(signature.normalize_s().to_bytes().to_vec())
     };
     let message = CoseSign1Builder::new()
@@ -89,35 +72,19 @@ impl Signed {
     pub fn parse(kind: Kind, bytes: &[u8]) -> Result<Self, SealError> {
         check_size("signed", kind, bytes.len())?;
         let wrong = |cause| SealError::NotSigned { kind, cause };
-        let message = CoseSign1::from_slice(bytes)
-            .map_err(|_| wrong("this is no COSE_Sign1 (RFC 9052, 4.2)"))?;
+        let message = CoseSign1::from_slice(bytes).map_err(|_| wrong("this is no COSE_Sign1 (RFC 9052, 4.2)"))?;
         // `Signed` wipes the payload on drop, from here on also when the message is refused.
-        let mut signed = Self {
-            kind,
-            message,
-            kid: Hash::default(),
-            certificate: None,
-        };
-        signed.kid = kid(&signed.message).ok_or(wrong(
-            "the protected header is not ES256 with a kid of 32 bytes",
-        ))?;
+        let mut signed = Self { kind, message, kid: Hash::default(), certificate: None };
+        signed.kid = kid(&signed.message).ok_or(wrong("the protected header is not ES256 with a kid of 32 bytes"))?;
         signed.certificate = certificate(&signed.message).map_err(wrong)?;
-        if signed
-            .certificate
-            .as_ref()
-            .is_some_and(|der| sha256(der) != signed.kid)
-        {
-            return Err(wrong(
-                "kid is not the hash of the certificate that came along",
-            ));
+        if signed.certificate.as_ref().is_some_and(|der| sha256(der) != signed.kid) {
+            return Err(wrong("kid is not the hash of the certificate that came along"));
         }
         if signed.message.payload.is_none() {
             return Err(wrong("the payload is detached"));
         }
         if Zeroizing::new(to_bytes(signed.message.clone())).as_slice() != bytes {
-            return Err(wrong(
-                "not in the only encoding of its content (RFC 8949, 4.2.1)",
-            ));
+            return Err(wrong("not in the only encoding of its content (RFC 8949, 4.2.1)"));
         }
         Ok(signed)
     }
@@ -145,22 +112,14 @@ impl Signed {
             }
             key.verify(to_be_signed, &signature)
         };
-        self.message
-            .verify_signature(&external(kind), check)
-            .map_err(|_| SealError::WrongSignature { kind })?;
-        Ok(self
-            .message
-            .payload
-            .as_deref()
-            .expect("parse refuses a detached payload"))
+        self.message.verify_signature(&external(kind), check).map_err(|_| SealError::WrongSignature { kind })?;
+        Ok(self.message.payload.as_deref().expect("parse refuses a detached payload"))
     }
 }
 
 impl std::fmt::Debug for Signed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signed")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Signed").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -178,10 +137,7 @@ fn external(kind: Kind) -> Vec<u8> {
 /// The `kid` of a protected header that is exactly ours: ES256, 32 bytes, nothing else.
 fn kid(message: &CoseSign1) -> Option<Hash> {
     let kid: Hash = message.protected.header.key_id.as_slice().try_into().ok()?;
-    let ours = HeaderBuilder::new()
-        .algorithm(Algorithm::ES256)
-        .key_id(kid.to_vec())
-        .build();
+    let ours = HeaderBuilder::new().algorithm(Algorithm::ES256).key_id(kid.to_vec()).build();
     let exact = message.protected.original_data.as_ref() == ours.to_vec().ok().as_ref();
     exact.then_some(kid)
 }
@@ -196,9 +152,7 @@ fn certificate(message: &CoseSign1) -> Result<Option<Vec<u8>>, &'static str> {
 }
 
 fn to_bytes(message: CoseSign1) -> Vec<u8> {
-    message
-        .to_vec()
-        .expect("headers without repeated labels have bytes")
+    message.to_vec().expect("headers without repeated labels have bytes")
 }
 
 #[cfg(test)]
@@ -220,8 +174,7 @@ mod tests {
 
     /// A signed state, changed before it is written.
     fn bent(bend: impl FnOnce(&mut CoseSign1)) -> Vec<u8> {
-        let mut message =
-            CoseSign1::from_slice(&sign(Kind::State, b"payload", &signer(1)).unwrap()).unwrap();
+        let mut message = CoseSign1::from_slice(&sign(Kind::State, b"payload", &signer(1)).unwrap()).unwrap();
         bend(&mut message);
         to_bytes(message)
     }
@@ -229,11 +182,7 @@ mod tests {
     #[test]
     fn what_is_signed_is_verified() {
         let signer = signer(1);
-        let signed = Signed::parse(
-            Kind::State,
-            &sign(Kind::State, b"payload", &signer).unwrap(),
-        )
-        .unwrap();
+        let signed = Signed::parse(Kind::State, &sign(Kind::State, b"payload", &signer).unwrap()).unwrap();
         assert_eq!(signed.verify(&signer.verifying_key()).unwrap(), b"payload");
         assert_eq!(*signed.kid(), sha256(CERTIFICATE));
         assert_eq!(signed.certificate(), None);
@@ -243,10 +192,7 @@ mod tests {
     fn a_certificate_travels_along_and_must_be_the_kid_s() {
         let signer = signer(1);
         let bytes = sign_with_certificate(Kind::State, b"payload", &signer, CERTIFICATE).unwrap();
-        assert_eq!(
-            Signed::parse(Kind::State, &bytes).unwrap().certificate(),
-            Some(CERTIFICATE)
-        );
+        assert_eq!(Signed::parse(Kind::State, &bytes).unwrap().certificate(), Some(CERTIFICATE));
         let foreign = sign_with_certificate(Kind::State, b"payload", &signer, b"another").unwrap();
         assert!(refusal(&foreign).contains("kid is not the hash"));
     }
@@ -255,37 +201,20 @@ mod tests {
     fn another_key_kind_or_payload_does_not_verify() {
         let bytes = sign(Kind::State, b"payload", &signer(1)).unwrap();
         let verify = |kind, bytes: &[u8], key: &VerifyingKey| {
-            Signed::parse(kind, bytes)
-                .unwrap()
-                .verify(key)
-                .map(<[u8]>::to_vec)
+            Signed::parse(kind, bytes).unwrap().verify(key).map(<[u8]>::to_vec)
         };
         let key = signer(1).verifying_key();
         assert!(verify(Kind::State, &bytes, &key).is_ok());
-        assert!(
-            verify(Kind::State, &bytes, &signer(2).verifying_key()).is_err(),
-            "another key"
-        );
+        assert!(verify(Kind::State, &bytes, &signer(2).verifying_key()).is_err(), "another key");
         assert!(verify(Kind::Receipt, &bytes, &key).is_err(), "another kind");
-        assert!(
-            verify(
-                Kind::State,
-                &bent(|m| m.payload = Some(b"Payload".to_vec())),
-                &key
-            )
-            .is_err(),
-            "other content"
-        );
+        assert!(verify(Kind::State, &bent(|m| m.payload = Some(b"Payload".to_vec())), &key).is_err(), "other content");
     }
 
     #[test]
     fn a_signature_has_one_form_only() {
         let high = |m: &mut CoseSign1| {
             let signature = Signature::from_slice(&m.signature).unwrap();
-            m.signature = Signature::from_scalars(signature.r(), -signature.s())
-                .unwrap()
-                .to_bytes()
-                .to_vec();
+            m.signature = Signature::from_scalars(signature.r(), -signature.s()).unwrap().to_bytes().to_vec();
         };
         let signed = Signed::parse(Kind::State, &bent(high)).unwrap();
         assert!(signed.verify(&signer(1).verifying_key()).is_err());
@@ -299,31 +228,19 @@ mod tests {
                 self.0.kid()
             }
             fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], SignError> {
-                let low = Signature::from_slice(&self.0.sign(bytes)?)
-                    .unwrap()
-                    .normalize_s();
-                Ok(Signature::from_scalars(low.r(), -low.s())
-                    .unwrap()
-                    .to_bytes()
-                    .into())
+                let low = Signature::from_slice(&self.0.sign(bytes)?).unwrap().normalize_s();
+                Ok(Signature::from_scalars(low.r(), -low.s()).unwrap().to_bytes().into())
             }
         }
         let bytes = sign(Kind::State, b"payload", &High(signer(1))).unwrap();
-        assert!(
-            Signed::parse(Kind::State, &bytes)
-                .unwrap()
-                .verify(&signer(1).verifying_key())
-                .is_ok()
-        );
+        assert!(Signed::parse(Kind::State, &bytes).unwrap().verify(&signer(1).verifying_key()).is_ok());
     }
 
     #[test]
     fn headers_other_than_ours_are_refused() {
         let another_algorithm = bent(|m| {
             m.protected.original_data = None;
-            m.protected.header.alg = Some(coset::RegisteredLabelWithPrivate::Assigned(
-                Algorithm::ES384,
-            ));
+            m.protected.header.alg = Some(coset::RegisteredLabelWithPrivate::Assigned(Algorithm::ES384));
         });
         assert!(refusal(&another_algorithm).contains("not ES256"));
         let critical = bent(|m| {
@@ -331,10 +248,7 @@ mod tests {
             m.protected.header.content_type = Some(coset::ContentType::Text("a/b".to_owned()));
         });
         assert!(refusal(&critical).contains("not ES256 with a kid"));
-        assert!(
-            refusal(&bent(|m| m.unprotected.key_id = vec![1]))
-                .contains("something else than one certificate")
-        );
+        assert!(refusal(&bent(|m| m.unprotected.key_id = vec![1])).contains("something else than one certificate"));
         assert!(refusal(&bent(|m| m.payload = None)).contains("detached"));
     }
 
@@ -352,10 +266,7 @@ mod tests {
     #[test]
     fn size_is_checked_on_both_sides() {
         let big = vec![0; Kind::State.max_size()];
-        assert!(matches!(
-            sign(Kind::State, &big, &signer(1)),
-            Err(SealError::TooLarge { found: 8300.., .. })
-        ));
+        assert!(matches!(sign(Kind::State, &big, &signer(1)), Err(SealError::TooLarge { found: 8300.., .. })));
         assert!(refusal(&[big.as_slice(), &[0]].concat()).contains("8193 bytes, at most 8192"));
     }
 }

@@ -20,13 +20,8 @@ pub(crate) fn golden(name: &str, content: &[u8]) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
     }
-    let found = fs::read(&path)
-        .unwrap_or_else(|cause| panic!("{}: {cause}; UPDATE_GOLDEN=1 makes it", path.display()));
-    assert!(
-        found == content,
-        "{} differs; look at `git diff` after UPDATE_GOLDEN=1",
-        path.display()
-    );
+    let found = fs::read(&path).unwrap_or_else(|cause| panic!("{}: {cause}; UPDATE_GOLDEN=1 makes it", path.display()));
+    assert!(found == content, "{} differs; look at `git diff` after UPDATE_GOLDEN=1", path.display());
 }
 
 /// Asks the CDDL whether `bytes` are a `rule`.
@@ -47,32 +42,17 @@ fn notation(value: &Value, indent: usize) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Text(text) => format!("{text:?}"),
-        Value::Bytes(bytes) => format!(
-            "h'{}'",
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        ),
+        Value::Bytes(bytes) => format!("h'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         Value::Array(items) if items.iter().all(|item| matches!(item, Value::Integer(_))) => {
             let numbers: Vec<String> = items.iter().map(|item| notation(item, 0)).collect();
             format!("[{}]", numbers.join(", "))
         }
         Value::Array(items) => {
-            let lines: Vec<String> = items
-                .iter()
-                .map(|item| line(notation(item, indent + 1)))
-                .collect();
+            let lines: Vec<String> = items.iter().map(|item| line(notation(item, indent + 1))).collect();
             format!("[{}{}", lines.join(","), close("]"))
         }
         Value::Map(fields) => {
-            let entry = |(key, value)| {
-                line(format!(
-                    "{}: {}",
-                    notation(key, 0),
-                    notation(value, indent + 1)
-                ))
-            };
+            let entry = |(key, value)| line(format!("{}: {}", notation(key, 0), notation(value, indent + 1)));
             let lines: Vec<String> = fields.iter().map(entry).collect();
             format!("{{{}{}", lines.join(","), close("}"))
         }

@@ -39,26 +39,16 @@ fn survives(bytes: &[u8]) {
     has_one_encoding::<MatcherKeys>(bytes);
     for kind in [Kind::Attempt, Kind::Verdict] {
         let _ = Sealed::parse(kind, bytes).map(|sealed| sealed.open(&s::seal_pair()).err());
-        let _ = Signed::parse(kind, bytes)
-            .map(|signed| signed.verify(&s::signer().verifying_key()).err());
+        let _ = Signed::parse(kind, bytes).map(|signed| signed.verify(&s::signer().verifying_key()).err());
     }
 }
 
 /// A golden vector, good or bad.
 fn vector() -> impl Strategy<Value = Vec<u8>> {
-    let files = |folder| {
-        std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-    };
-    let cbor = files(folder())
-        .chain(files(folder().join("bad")))
-        .filter(|path| path.extension().is_some_and(|e| e == "cbor"));
-    select(
-        cbor.map(|path| std::fs::read(path).unwrap())
-            .filter(|bytes| !bytes.is_empty())
-            .collect::<Vec<_>>(),
-    )
+    let files = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let cbor =
+        files(folder()).chain(files(folder().join("bad"))).filter(|path| path.extension().is_some_and(|e| e == "cbor"));
+    select(cbor.map(|path| std::fs::read(path).unwrap()).filter(|bytes| !bytes.is_empty()).collect::<Vec<_>>())
 }
 
 proptest! {

@@ -85,21 +85,11 @@ pub(crate) fn matcher_keys() -> MatcherKeys {
 pub(crate) fn transcript(shape: CodeShape, frames: usize) -> LightTranscript {
     let code = light_code(&[0xa5; 32], &attempt_id(), &device(), shape);
     let slot_us = 66_667;
-    let switches = (0u32..).zip(&code).map(|(slot, light)| Switch {
-        at_us: slot * slot_us,
-        light: *light,
-    });
+    let switches = (0u32..).zip(&code).map(|(slot, light)| Switch { at_us: slot * slot_us, light: *light });
     LightTranscript {
         shape,
-        switches: switches
-            .chain([Switch {
-                at_us: code.len() as u32 * slot_us,
-                light: Light::Off,
-            }])
-            .collect(),
-        frames: (0..frames)
-            .map(|at| frame(at as u32 * 33_333, (at / 2) as u8 % shape.slots))
-            .collect(),
+        switches: switches.chain([Switch { at_us: code.len() as u32 * slot_us, light: Light::Off }]).collect(),
+        frames: (0..frames).map(|at| frame(at as u32 * 33_333, (at / 2) as u8 % shape.slots)).collect(),
         code,
         camera: CameraFacts {
             gamma_milli: 2200,
@@ -127,10 +117,7 @@ fn frame(at_us: u32, slot: u8) -> FrameSample {
 }
 
 pub(crate) fn models() -> Vec<ModelRef> {
-    let model = |role: ModelRole| ModelRef {
-        role,
-        sha256: sha256(role.name().as_bytes()),
-    };
+    let model = |role: ModelRole| ModelRef { role, sha256: sha256(role.name().as_bytes()) };
     ModelRole::ALL.iter().copied().map(model).collect()
 }
 
@@ -141,18 +128,8 @@ pub(crate) fn attempt(transcript: Option<LightTranscript>, ending: Ending) -> At
         request_hash: challenge().request_hash,
         nonce: challenge().nonce,
         transcript,
-        passive: PassiveSummary {
-            frames: 12,
-            mean_llr_milli: 3_250,
-            worst_llr_milli: -120,
-            context_missing: 1,
-        },
-        motion: Motion {
-            frames: 24,
-            still_pairs: 0,
-            path_px10: 318,
-            blink: true,
-        },
+        passive: PassiveSummary { frames: 12, mean_llr_milli: 3_250, worst_llr_milli: -120, context_missing: 1 },
+        motion: Motion { frames: 24, still_pairs: 0, path_px10: 318, blink: true },
         quality: Quality {
             sharpness: 71,
             exposure: 88,
@@ -171,23 +148,11 @@ pub(crate) fn attempt(transcript: Option<LightTranscript>, ending: Ending) -> At
 
 pub(crate) fn attempt_proved() -> Attempt {
     let template = Template::new(1.0 / 128.0, (0..16).map(|value| value * 8 - 64).collect());
-    attempt(
-        Some(transcript(CodeShape::AT_30, 2)),
-        Ending::Proved {
-            template,
-            picture: Some(jpeg(24)),
-        },
-    )
+    attempt(Some(transcript(CodeShape::AT_30, 2)), Ending::Proved { template, picture: Some(jpeg(24)) })
 }
 
 pub(crate) fn attempt_stopped() -> Attempt {
-    attempt(
-        None,
-        Ending::Stopped {
-            outcome: Outcome::Cancelled,
-            reason: Reason::CancelledByApplication,
-        },
-    )
+    attempt(None, Ending::Stopped { outcome: Outcome::Cancelled, reason: Reason::CancelledByApplication })
 }
 
 /// The largest attempt that the bounds allow: every list full, every number long.
@@ -200,13 +165,7 @@ pub(crate) fn attempt_largest() -> Attempt {
         frame.centre_px10 = [i32::MIN; 2];
         frame.background = vec![u16::MAX; BACKGROUND_MAX];
     }
-    transcript.switches = vec![
-        Switch {
-            at_us: u32::MAX,
-            light: Light::Both
-        };
-        SWITCHES_MAX
-    ];
+    transcript.switches = vec![Switch { at_us: u32::MAX, light: Light::Both }; SWITCHES_MAX];
     let template = Template::new(f32::MAX, vec![-1; Template::VALUES_MAX]);
     let picture = Some(jpeg(Picture::BYTES_MAX));
     let mut attempt = attempt(Some(transcript), Ending::Proved { template, picture });
@@ -247,27 +206,12 @@ pub(crate) fn verdict_refused() -> Verdict {
 }
 
 pub(crate) fn audit(number: u64, entry: AuditEntry) -> AuditRecord {
-    let previous = if number == 1 {
-        [0; 32]
-    } else {
-        sha256(b"the record before")
-    };
-    AuditRecord {
-        device: device(),
-        number,
-        previous,
-        entry,
-    }
+    let previous = if number == 1 { [0; 32] } else { sha256(b"the record before") };
+    AuditRecord { device: device(), number, previous, entry }
 }
 
 pub(crate) fn audit_started() -> AuditRecord {
-    audit(
-        1,
-        AuditEntry::Started {
-            version: "0.1.0".to_owned(),
-            boot: [0xb0; 16],
-        },
-    )
+    audit(1, AuditEntry::Started { version: "0.1.0".to_owned(), boot: [0xb0; 16] })
 }
 
 pub(crate) fn audit_attempt() -> AuditRecord {
@@ -291,12 +235,7 @@ pub(crate) fn audit_lost() -> AuditRecord {
 }
 
 pub(crate) fn receipt() -> Receipt {
-    Receipt {
-        device: device(),
-        highest: 40,
-        missing: vec![42, 43],
-        server_time_ms: NOW_MS,
-    }
+    Receipt { device: device(), highest: 40, missing: vec![42, 43], server_time_ms: NOW_MS }
 }
 
 pub(crate) fn state() -> State {

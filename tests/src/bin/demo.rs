@@ -95,7 +95,11 @@ async fn tell(arguments: &Arguments) -> Result<()> {
     let ask = |purpose: &str| request(person.as_str(), purpose, true);
     story.chapter("(a) The right person");
     stage.start_recording();
-    story.scene("a-right-person-first-time", stage.attempt("a-right-person-first-time", &ask("open-account")).await?, Ending::GRANT)?;
+    story.scene(
+        "a-right-person-first-time",
+        stage.attempt("a-right-person-first-time", &ask("open-account")).await?,
+        Ending::GRANT,
+    )?;
     let recording = stage.stop_recording();
     story.scene("a-right-person-again", stage.attempt("a-right-person-again", &ask("sign")).await?, Ending::GRANT)?;
 

@@ -28,8 +28,7 @@ pub(crate) struct Data {
 
 /// The folder named by `DIDAR_DATA`, else `../shared/data` beside the project; `None` where it is absent.
 pub(crate) fn folder(project: &Path) -> Option<PathBuf> {
-    let folder = std::env::var_os("DIDAR_DATA")
-        .map_or_else(|| project.join("../shared/data"), PathBuf::from);
+    let folder = std::env::var_os("DIDAR_DATA").map_or_else(|| project.join("../shared/data"), PathBuf::from);
     folder.join("pairs.csv").is_file().then_some(folder)
 }
 
@@ -37,42 +36,24 @@ impl Data {
     /// Reads `pairs.csv`: path_a, path_b, same, protocol, fold.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Data> {
         let file = folder.join("pairs.csv");
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut rows = Vec::new();
         for (number, line) in text.lines().enumerate().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
             let [a, b, same, protocol, fold] = fields[..] else {
-                bail!(
-                    "{} line {}: five fields expected, {} found",
-                    file.display(),
-                    number + 1,
-                    fields.len()
-                );
+                bail!("{} line {}: five fields expected, {} found", file.display(), number + 1, fields.len());
             };
             if protocol == PROTOCOL {
-                rows.push((
-                    a.to_owned(),
-                    b.to_owned(),
-                    same == "1",
-                    fold.trim().parse::<u32>().unwrap_or(0),
-                ));
+                rows.push((a.to_owned(), b.to_owned(), same == "1", fold.trim().parse::<u32>().unwrap_or(0)));
             }
         }
         if rows.is_empty() {
             bail!("{} has no pairs of protocol {PROTOCOL}", file.display());
         }
-        let mut pictures: Vec<String> = rows
-            .iter()
-            .flat_map(|r| [r.0.clone(), r.1.clone()])
-            .collect();
+        let mut pictures: Vec<String> = rows.iter().flat_map(|r| [r.0.clone(), r.1.clone()]).collect();
         pictures.sort();
         pictures.dedup();
-        let place: BTreeMap<&str, usize> = pictures
-            .iter()
-            .enumerate()
-            .map(|(i, p)| (p.as_str(), i))
-            .collect();
+        let place: BTreeMap<&str, usize> = pictures.iter().enumerate().map(|(i, p)| (p.as_str(), i)).collect();
         let pairs = rows.iter().map(|(a, b, same, fold)| Pair {
             a: place[a.as_str()],
             b: place[b.as_str()],
@@ -81,12 +62,7 @@ impl Data {
         });
         let pairs = pairs.collect();
         let people = people(&pictures);
-        Ok(Data {
-            folder: folder.to_owned(),
-            pictures,
-            people,
-            pairs,
-        })
+        Ok(Data { folder: folder.to_owned(), pictures, people, pairs })
     }
 }
 
@@ -112,9 +88,7 @@ pub(crate) fn pictures_in(folder: &Path) -> Vec<PathBuf> {
     while let Some(next) = folders.pop() {
         for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
             let path = entry.path();
-            let picture = path
-                .extension()
-                .is_some_and(|e| e == "jpg" || e == "png" || e == "jpeg");
+            let picture = path.extension().is_some_and(|e| e == "jpg" || e == "png" || e == "jpeg");
             if path.is_dir() {
                 folders.push(path);
             } else if picture {

@@ -20,9 +20,7 @@ const FALSE_ACCEPT: (f64, f64) = (1e-6, 0.05);
 const FALSE_REJECT: (f64, f64) = (1e-3, 0.25);
 const ACCEPT_TICKS: [f64; 6] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2];
 const REJECT_TICKS: [f64; 8] = [1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1];
-const COLOURS: [&str; 8] = [
-    "#0b6e4f", "#c44536", "#2f4b7c", "#b8860b", "#7b2d8b", "#008b9a", "#8c564b", "#6b6b6b",
-];
+const COLOURS: [&str; 8] = ["#0b6e4f", "#c44536", "#2f4b7c", "#b8860b", "#7b2d8b", "#008b9a", "#8c564b", "#6b6b6b"];
 
 /// The plot of some lines.
 pub(crate) fn plot(lines: &[Line<'_>]) -> String {
@@ -31,31 +29,16 @@ pub(crate) fn plot(lines: &[Line<'_>]) -> String {
     add(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">"
     ));
-    add(format!(
-        "<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>"
-    ));
+    add(format!("<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>"));
     for rate in ACCEPT_TICKS {
         let x = across(rate);
-        add(format!(
-            "<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"#ddd\"/>"
-        ));
-        add(format!(
-            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-            BOTTOM + 20.0,
-            percent(rate)
-        ));
+        add(format!("<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"#ddd\"/>"));
+        add(format!("<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", BOTTOM + 20.0, percent(rate)));
     }
     for rate in REJECT_TICKS {
         let y = down(rate);
-        add(format!(
-            "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>"
-        ));
-        add(format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 8.0,
-            y + 4.0,
-            percent(rate)
-        ));
+        add(format!("<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>"));
+        add(format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 4.0, percent(rate)));
     }
     add(format!(
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false accepts (impostor pairs taken for one person)</text>",
@@ -75,16 +58,9 @@ pub(crate) fn plot(lines: &[Line<'_>]) -> String {
         ));
         let y = TOP + 14.0 + 22.0 * index as f64;
         let x = RIGHT + 20.0;
-        add(format!(
-            "<path d=\"M{x} {:.1}h26\" stroke=\"{colour}\" stroke-width=\"{width}\"/>",
-            y - 4.0
-        ));
+        add(format!("<path d=\"M{x} {:.1}h26\" stroke=\"{colour}\" stroke-width=\"{width}\"/>", y - 4.0));
         let note = if line.shipped { " (shipped)" } else { "" };
-        add(format!(
-            "<text x=\"{}\" y=\"{y:.1}\">{}{note}</text>",
-            x + 34.0,
-            line.name
-        ));
+        add(format!("<text x=\"{}\" y=\"{y:.1}\">{}{note}</text>", x + 34.0, line.name));
     }
     add(format!(
         "<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#444\"/>",
@@ -99,13 +75,9 @@ pub(crate) fn plot(lines: &[Line<'_>]) -> String {
 fn path(points: &[(f64, f64)]) -> String {
     let inside = |rate: f64, (low, high): (f64, f64)| (low..=high).contains(&rate);
     let mut path = String::new();
-    for (accept, reject) in points
-        .iter()
-        .filter(|p| inside(p.0, FALSE_ACCEPT) && inside(p.1, FALSE_REJECT))
-    {
+    for (accept, reject) in points.iter().filter(|p| inside(p.0, FALSE_ACCEPT) && inside(p.1, FALSE_REJECT)) {
         let step = if path.is_empty() { 'M' } else { 'L' };
-        write!(path, "{step}{:.1} {:.1}", across(*accept), down(*reject))
-            .expect("a string takes any text");
+        write!(path, "{step}{:.1} {:.1}", across(*accept), down(*reject)).expect("a string takes any text");
     }
     path
 }
@@ -140,17 +112,8 @@ mod tests {
 
     #[test]
     fn probit_is_the_normal_quantile() {
-        for (rate, quantile) in [
-            (0.025, -1.959_96),
-            (0.001, -3.090_2),
-            (1e-6, -4.753_4),
-            (0.5, 0.0),
-        ] {
-            assert!(
-                (probit(rate) - quantile).abs() < 1e-3,
-                "{rate}: {}",
-                probit(rate)
-            );
+        for (rate, quantile) in [(0.025, -1.959_96), (0.001, -3.090_2), (1e-6, -4.753_4), (0.5, 0.0)] {
+            assert!((probit(rate) - quantile).abs() < 1e-3, "{rate}: {}", probit(rate));
         }
     }
 }

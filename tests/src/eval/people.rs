@@ -35,23 +35,12 @@ pub(crate) fn measure(manifest: &Path, data: &Data) -> anyhow::Result<Figures> {
     let (present, absent): (Vec<_>, Vec<_>) = forms.into_iter().partition(|f| f.present);
     let names: Vec<&str> = present.iter().map(|f| f.name.as_str()).collect();
     let templates = embed_all(manifest, data, &names)?;
-    let not_found = templates
-        .iter()
-        .filter(|of_picture| of_picture.is_empty())
-        .count();
+    let not_found = templates.iter().filter(|of_picture| of_picture.is_empty()).count();
     let forms = present.iter().enumerate().map(|(k, form)| {
         let of_form: Vec<Option<&Template>> = templates.iter().map(|t| t.get(k)).collect();
-        FormFigures {
-            name: form.name.clone(),
-            shipped: form.shipped,
-            rates: compare(data, &of_form),
-        }
+        FormFigures { name: form.name.clone(), shipped: form.shipped, rates: compare(data, &of_form) }
     });
-    Ok(Figures {
-        forms: forms.collect(),
-        absent: absent.into_iter().map(|f| f.name).collect(),
-        not_found,
-    })
+    Ok(Figures { forms: forms.collect(), absent: absent.into_iter().map(|f| f.name).collect(), not_found })
 }
 
 /// One template of each form per picture; none where no face is found.
@@ -69,17 +58,12 @@ fn embed_all(manifest: &Path, data: &Data, forms: &[&str]) -> anyhow::Result<Vec
                 return Ok(());
             };
             let templates = embed(&mut perceivers, &data.folder.join(name))?;
-            found
-                .lock()
-                .expect("no worker panics with the lock")
-                .push((index, templates));
+            found.lock().expect("no worker panics with the lock").push((index, templates));
         }
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|w| w.join().expect("a worker returns its errors"))
+        workers.into_iter().try_for_each(|w| w.join().expect("a worker returns its errors"))
     })?;
     let mut found = found.into_inner().expect("the workers are gone");
     found.sort_by_key(|(index, _)| *index);
@@ -122,10 +106,6 @@ fn compare(data: &Data, templates: &[Option<&Template>]) -> Rates {
             }
         }
     }
-    let pairs: Vec<_> = data
-        .pairs
-        .iter()
-        .map(|p| (similarity(p.a, p.b), p.same, p.fold))
-        .collect();
+    let pairs: Vec<_> = data.pairs.iter().map(|p| (similarity(p.a, p.b), p.same, p.fold)).collect();
     rates(&pairs, &genuine, impostor)
 }

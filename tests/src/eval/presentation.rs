@@ -25,10 +25,7 @@ pub(crate) struct Presentations {
 }
 
 /// The passive network on `pad/nuaa`, if the folder has it.
-pub(crate) fn passive(
-    perceiver: &mut Perceiver,
-    data: &Path,
-) -> anyhow::Result<Vec<Presentations>> {
+pub(crate) fn passive(perceiver: &mut Perceiver, data: &Path) -> anyhow::Result<Vec<Presentations>> {
     let mut all = Vec::new();
     for kind in ["live", "spoof"] {
         let files = pictures_in(&data.join("pad/nuaa").join(kind));
@@ -77,39 +74,18 @@ pub(crate) struct Qualities {
 }
 
 /// Quality of `bad/`, by kind of fault, and of every twentieth of the good pictures.
-pub(crate) fn qualities(
-    perceiver: &mut Perceiver,
-    data: &Path,
-    good: &[String],
-) -> anyhow::Result<Vec<Qualities>> {
+pub(crate) fn qualities(perceiver: &mut Perceiver, data: &Path, good: &[String]) -> anyhow::Result<Vec<Qualities>> {
     let mut kinds: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for file in pictures_in(&data.join("bad")) {
-        let name = file
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let kind = name
-            .split('_')
-            .nth(1)
-            .filter(|_| name.starts_with("derived"))
-            .unwrap_or("several people");
+        let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let kind = name.split('_').nth(1).filter(|_| name.starts_with("derived")).unwrap_or("several people");
         kinds.entry(kind.to_owned()).or_default().push(file);
     }
-    kinds.insert(
-        "as they are".to_owned(),
-        good.iter().step_by(20).map(|p| data.join(p)).collect(),
-    );
-    kinds
-        .into_iter()
-        .map(|(kind, files)| of_kind(perceiver, kind, &files))
-        .collect()
+    kinds.insert("as they are".to_owned(), good.iter().step_by(20).map(|p| data.join(p)).collect());
+    kinds.into_iter().map(|(kind, files)| of_kind(perceiver, kind, &files)).collect()
 }
 
-fn of_kind(
-    perceiver: &mut Perceiver,
-    kind: String,
-    files: &[std::path::PathBuf],
-) -> anyhow::Result<Qualities> {
+fn of_kind(perceiver: &mut Perceiver, kind: String, files: &[std::path::PathBuf]) -> anyhow::Result<Qualities> {
     let (mut refused, mut found, mut faces) = (0, 0, 0);
     let mut values: Vec<(&'static str, Vec<f32>)> = Vec::new();
     for file in files {
@@ -134,10 +110,7 @@ fn of_kind(
             ("inter-eye px", q.interocular_px),
         ];
         if values.is_empty() {
-            values = figures
-                .iter()
-                .map(|(name, _)| (*name, Vec::new()))
-                .collect();
+            values = figures.iter().map(|(name, _)| (*name, Vec::new())).collect();
         }
         for ((_, list), (_, value)) in values.iter_mut().zip(figures) {
             list.push(value);
@@ -150,14 +123,7 @@ fn of_kind(
             (name, list[list.len() / 2])
         })
         .collect();
-    Ok(Qualities {
-        kind,
-        pictures: files.len(),
-        refused,
-        found,
-        faces,
-        medians,
-    })
+    Ok(Qualities { kind, pictures: files.len(), refused, found, faces, medians })
 }
 
 fn read(file: &Path) -> anyhow::Result<Picture> {

@@ -26,30 +26,20 @@ impl Report {
             .figures
             .forms
             .iter()
-            .map(|f| Line {
-                name: &f.name,
-                shipped: f.shipped,
-                points: &f.rates.curve,
-            })
+            .map(|f| Line { name: &f.name, shipped: f.shipped, points: &f.rates.curve })
             .collect();
         write(&project.join("docs/accuracy-det.svg"), &plot(&lines))?;
         write(&project.join("docs/accuracy.md"), &self.markdown(data))?;
         let verification = serde_json::to_string_pretty(&self.verification())?;
-        write(
-            &project.join("target/eval/verification.json"),
-            &(verification + "\n"),
-        )
+        write(&project.join("target/eval/verification.json"), &(verification + "\n"))
     }
 
     /// `{form: {accuracy, auc, eer, tar_at_far, pairs, not_found, shipped}}`.
     fn verification(&self) -> Value {
         let forms = self.figures.forms.iter().map(|form| {
             let r = &form.rates;
-            let tar: Map<String, Value> = FAR
-                .iter()
-                .zip(&r.tar)
-                .map(|(far, tar)| (format!("{far:e}"), json!(round(tar.value))))
-                .collect();
+            let tar: Map<String, Value> =
+                FAR.iter().zip(&r.tar).map(|(far, tar)| (format!("{far:e}"), json!(round(tar.value)))).collect();
             let figures = json!({
                 "accuracy": round(r.accuracy.value),
                 "auc": round(r.auc.value),
@@ -79,11 +69,7 @@ impl Report {
         add("| --- | --- | --- | --- | --- | --- | --- | --- |");
         for form in &self.figures.forms {
             let r = &form.rates;
-            let name = if form.shipped {
-                format!("**{}** (shipped)", form.name)
-            } else {
-                form.name.clone()
-            };
+            let name = if form.shipped { format!("**{}** (shipped)", form.name) } else { form.name.clone() };
             let [t2, t3, t4] = r.tar.map(percent);
             add(&format!(
                 "| {name} | {} | {} | {} | {t2} | {t3} | {t4} | {:.3}, {:.3} |",
@@ -144,9 +130,7 @@ impl Report {
             "Recorded presentations, webcam, printed photographs. Wrong: the log-likelihood ratio has the wrong sign. The\n\
              ratio's mapping was fitted on these pictures; this table shows that the shipped path gives the same, no more.\n",
         );
-        add(
-            "| presentation | pictures | no face | context missing | wrong | least and greatest ratio |",
-        );
+        add("| presentation | pictures | no face | context missing | wrong | least and greatest ratio |");
         add("| --- | --- | --- | --- | --- | --- |");
         for p in &self.passive {
             add(&format!(
@@ -168,18 +152,10 @@ impl Report {
             return;
         };
         add("## Quality: what the figures say about good and bad pictures\n");
-        add(
-            "Medians; 100 is good, except occlusion (0) and the distance between the eyes (pixels).\n",
-        );
+        add("Medians; 100 is good, except occlusion (0) and the distance between the eyes (pixels).\n");
         let names: Vec<&str> = widest.medians.iter().map(|m| m.0).collect();
-        add(&format!(
-            "| pictures | count | refused | face found | most faces | {} |",
-            names.join(" | ")
-        ));
-        add(&format!(
-            "| --- | --- | --- | --- | --- |{}",
-            " --- |".repeat(names.len())
-        ));
+        add(&format!("| pictures | count | refused | face found | most faces | {} |", names.join(" | ")));
+        add(&format!("| --- | --- | --- | --- | --- |{}", " --- |".repeat(names.len())));
         for q in &self.qualities {
             let cells: Vec<String> = if q.medians.is_empty() {
                 names.iter().map(|_| "-".to_owned()).collect()
@@ -200,12 +176,7 @@ impl Report {
 }
 
 fn percent(rate: Rate) -> String {
-    format!(
-        "{:.2} % ({:.2}-{:.2})",
-        rate.value * 100.0,
-        rate.low * 100.0,
-        rate.high * 100.0
-    )
+    format!("{:.2} % ({:.2}-{:.2})", rate.value * 100.0, rate.low * 100.0, rate.high * 100.0)
 }
 
 fn share(rate: Rate) -> String {
@@ -218,8 +189,7 @@ fn round(value: f64) -> f64 {
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

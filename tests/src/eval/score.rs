@@ -35,32 +35,19 @@ pub(crate) struct Rates {
 }
 
 /// `pairs`: similarity, same person, fold. `genuine`: person and similarity.
-pub(crate) fn rates(
-    pairs: &[(f32, bool, u32)],
-    genuine: &[(usize, f32)],
-    mut impostor: Vec<f32>,
-) -> Rates {
+pub(crate) fn rates(pairs: &[(f32, bool, u32)], genuine: &[(usize, f32)], mut impostor: Vec<f32>) -> Rates {
     impostor.sort_by(f32::total_cmp);
     let count = impostor.len().max(1) as f64;
     let places: Vec<(usize, f64)> = genuine
         .iter()
-        .map(|(person, s)| {
-            (
-                *person,
-                (impostor.len() - impostor.partition_point(|i| i < s)) as f64 / count,
-            )
-        })
+        .map(|(person, s)| (*person, (impostor.len() - impostor.partition_point(|i| i < s)) as f64 / count))
         .collect();
     let by_person = grouped(&places);
     let whole: Vec<f64> = sorted(places.iter().map(|p| p.1).collect());
     let drawn = draws(&by_person);
     let rate = |of: &dyn Fn(&[f64]) -> f64| {
         let values = sorted(drawn.iter().map(|d| of(d)).collect());
-        Rate {
-            value: of(&whole),
-            low: values[DRAWS / 40],
-            high: values[DRAWS - 1 - DRAWS / 40],
-        }
+        Rate { value: of(&whole), low: values[DRAWS / 40], high: values[DRAWS - 1 - DRAWS / 40] }
     };
     Rates {
         accuracy: accuracy(pairs),
@@ -104,8 +91,7 @@ fn draws(people: &[Vec<f64>]) -> Vec<Vec<f64>> {
     };
     (0..DRAWS)
         .map(|_| {
-            let drawn = (0..people.len())
-                .flat_map(|_| people[next() as usize % people.len()].iter().copied());
+            let drawn = (0..people.len()).flat_map(|_| people[next() as usize % people.len()].iter().copied());
             sorted(drawn.collect())
         })
         .collect()
@@ -163,9 +149,7 @@ fn best_threshold(pairs: &[(f32, bool, u32)]) -> f32 {
     for (index, (similarity, same)) in ordered.iter().enumerate() {
         // The threshold moves above this pair.
         right = if *same { right - 1 } else { right + 1 };
-        let threshold = ordered
-            .get(index + 1)
-            .map_or(*similarity + 1e-6, |n| f32::midpoint(*similarity, n.0));
+        let threshold = ordered.get(index + 1).map_or(*similarity + 1e-6, |n| f32::midpoint(*similarity, n.0));
         if right > most {
             (most, first, last) = (right, threshold, threshold);
         } else if right == most {
@@ -181,11 +165,7 @@ pub(crate) fn wilson(part: usize, whole: usize) -> Rate {
     let (p, z) = (part as f64 / n, 1.959_964);
     let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    Rate {
-        value: p,
-        low: (middle - half).max(0.0),
-        high: (middle + half).min(1.0),
-    }
+    Rate { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0) }
 }
 
 #[cfg(test)]
@@ -194,9 +174,7 @@ mod tests {
 
     #[test]
     fn separated_scores_are_perfect_and_shuffled_ones_are_not() {
-        let pairs: Vec<_> = (0..40)
-            .map(|i| (if i % 2 == 0 { 0.8 } else { 0.1 }, i % 2 == 0, 9 + i / 20))
-            .collect();
+        let pairs: Vec<_> = (0..40).map(|i| (if i % 2 == 0 { 0.8 } else { 0.1 }, i % 2 == 0, 9 + i / 20)).collect();
         let genuine: Vec<_> = (0..20).map(|i| (i / 2, 0.7 + i as f32 * 0.01)).collect();
         let impostor: Vec<f32> = (0..1000).map(|i| i as f32 * 0.0005).collect();
         let good = rates(&pairs, &genuine, impostor.clone());
@@ -210,9 +188,6 @@ mod tests {
     #[test]
     fn wilson_gives_the_textbook_interval() {
         let rate = wilson(95, 100);
-        assert!(
-            (rate.low - 0.8882).abs() < 1e-3 && (rate.high - 0.9785).abs() < 1e-3,
-            "{rate:?}"
-        );
+        assert!((rate.low - 0.8882).abs() < 1e-3 && (rate.high - 0.9785).abs() < 1e-3, "{rate:?}");
     }
 }

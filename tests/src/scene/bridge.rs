@@ -1,6 +1,7 @@
 //! The bridge: the simulated kiosk over a Unix socket, in real time. The agent connects as it would open a camera.
 //!
-//! Towards the agent: frames, stamped with the start of exposure (CLOCK_MONOTONIC), while it asks for them. From the agent: lamp orders, which
+//! Towards the agent: frames, stamped with the start of exposure (CLOCK_MONOTONIC), while it asks for them. From the
+//! agent: whether to capture, lamp orders, which
 //! the light follows after the lamps' delay, and pictures of the kiosk's screen.
 
 use std::io::{self, Read, Write};
@@ -343,8 +344,15 @@ mod tests {
         let (shown, screens) = sync_channel(4);
         let on_screen = move |screen: &Screen| shown.send(screen.clone()).unwrap();
         let bridge = Bridge::open(&folder.join("bridge"), kiosk, PixelOrder::Grey, on_screen).unwrap();
-        let agent = UnixStream::connect(folder.join("bridge")).unwrap();
-        (bridge, agent, screens)
+        (bridge, connect(folder), screens)
+    }
+
+    /// An agent that wants frames, and does not wait for ever.
+    fn connect(folder: &Path) -> UnixStream {
+        let mut agent = UnixStream::connect(folder.join("bridge")).unwrap();
+        agent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        agent.write_all(b"C\x01").unwrap();
+        agent
     }
 
     /// Start of exposure and mean code value of the next frame.
@@ -389,7 +397,7 @@ mod tests {
         agent.write_all(b"GET / HTTP/1.1").unwrap();
         let mut rest = Vec::new();
         let _ = agent.read_to_end(&mut rest);
-        let mut next = UnixStream::connect(folder.path().join("bridge")).unwrap();
+        let mut next = connect(folder.path());
         frame(&mut next);
         drop(bridge);
     }

@@ -37,7 +37,8 @@ fn sentence(orders: &[Command]) -> String {
         if dark_slot {
             words.pop();
         }
-        if !repeats && !(dark_slot && words.last().is_some_and(|last| last == "code")) {
+        let goes_on = dark_slot && words.last().is_some_and(|last| last == "code");
+        if !(repeats || goes_on) {
             words.push(word);
         }
     }

@@ -1,0 +1,116 @@
+//! Audit records: kept before anything else happens, sent until the matcher has said that it holds them.
+
+use std::time::Duration;
+
+use didar_protocol::light_code::Light;
+use didar_protocol::message::{AuditEntry, Receipt};
+use didar_protocol::reason::Reason;
+
+use super::{Agent, logged};
+use crate::attempt::event::Event;
+use crate::edge::Letter;
+use crate::time::Moment;
+
+/// Audit records under way without a receipt.
+const AUDIT_WINDOW: usize = 32;
+/// How long a receipt may take before the records are sent again.
+const RECEIPT_WAIT: Duration = Duration::from_secs(10);
+/// How often broken lamps or a broken store are tried again.
+const MEND_EVERY: Duration = Duration::from_secs(1);
+/// Records that wait in memory for a store that fails: the kiosk serves nobody meanwhile, so these are few.
+const UNKEPT_MAX: usize = 64;
+
+impl Agent {
+    /// Keeps an audit record and sends what can be sent.
+    ///
+    /// # Errors
+    /// The record could not be kept; logged.
+    pub fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
+        if let Err(error) = self.outbox.append(entry) {
+            if self.state.unkept.len() == UNKEPT_MAX {
+                self.state.unkept.pop_front();
+            }
+            self.state.unkept.push_back(entry.clone());
+            return Err(logged(Reason::StorageFault, &error));
+        }
+        self.tell_health();
+        self.drain();
+        Ok(())
+    }
+
+    pub(super) fn plan_mending(&mut self, now: Moment) {
+        let broken = [Reason::LampFault, Reason::StorageFault];
+        let standing = self.machine.faults().iter().any(|reason| broken.contains(reason));
+        self.state.mend = standing.then(|| self.state.mend.unwrap_or(now.after(MEND_EVERY)));
+    }
+
+    /// Tries what is broken again: dark lamps and a written record do no harm.
+    pub(super) fn mend(&mut self) {
+        let now = self.clock.now();
+        if self.state.mend.is_none_or(|at| now < at) {
+            return;
+        }
+        self.state.mend = Some(now.after(MEND_EVERY));
+        let faults = self.machine.faults();
+        if faults.contains(&Reason::LampFault) && self.lamps.set(Light::Off).is_ok() {
+            tracing::info!("the lamps work again");
+            self.take(Event::Mended(Reason::LampFault));
+        }
+        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept() {
+            tracing::info!("the store works again");
+            self.take(Event::Mended(Reason::StorageFault));
+        }
+    }
+
+    pub(super) fn keep_the_unkept(&mut self) -> bool {
+        while let Some(entry) = self.state.unkept.front() {
+            if self.outbox.append(entry).is_err() {
+                return false;
+            }
+            self.state.unkept.pop_front();
+        }
+        self.drain();
+        self.outbox.flush().is_ok()
+    }
+
+    /// Sends the records that no receipt covers, a window at a time.
+    pub(super) fn drain(&mut self) {
+        if !self.state.connected {
+            return;
+        }
+        match self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
+            Ok(letters) => {
+                for (number, bytes) in letters {
+                    self.state.sent = self.state.sent.max(number);
+                    self.post(Letter::Audit { number, bytes });
+                    self.state.resend = Some(self.clock.now().after(RECEIPT_WAIT));
+                }
+            }
+            Err(error) => drop(logged(Reason::StorageFault, &error)),
+        }
+    }
+
+    pub(super) fn confirm(&mut self, receipt: &Receipt) {
+        if let Err(error) = self.outbox.acknowledge(receipt.highest) {
+            logged(Reason::StorageFault, &error);
+        }
+        if let Err(error) = self.outbox.keep_signed_time(receipt.server_time_ms) {
+            logged(Reason::StorageFault, &error);
+        }
+        let (next, _) = self.outbox.head();
+        let all_confirmed = receipt.highest.saturating_add(1) >= next;
+        self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
+        // What the matcher misses is sent again, with everything after it.
+        if let Some(&first) = receipt.missing.first() {
+            self.state.sent = first.saturating_sub(1);
+        }
+        self.drain();
+    }
+
+    pub(super) fn unconfirmed(&self) -> u64 {
+        let (next, _) = self.outbox.head();
+        let first =
+            self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
+        first.map_or(0, |first| next.saturating_sub(first))
+    }
+}

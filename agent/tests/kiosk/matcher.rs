@@ -1,0 +1,115 @@
+//! The other end of the wire: opens, verifies, answers at once.
+
+use std::sync::{Arc, Mutex};
+
+use didar_agent::attempt::event::Event;
+use didar_agent::edge::{Letter, Uplink, UplinkError};
+use didar_protocol::id::{AttemptId, Hash, RequestId, sha256};
+use didar_protocol::message::{
+    Attempt, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
+};
+use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, VerifyingKey};
+use tokio::sync::mpsc;
+
+use super::{NOW_MS, Script, Seen, device};
+
+/// A matcher in memory.
+pub(crate) struct Matcher {
+    script: Script,
+    events: mpsc::Sender<Event>,
+    device_key: VerifyingKey,
+    pair: SealKeyPair,
+    kept: u64,
+    seen: Arc<Mutex<Seen>>,
+}
+
+fn pair() -> SealKeyPair {
+    SealKeyPair::generate(Entropy::new([5; 32]))
+}
+
+pub(crate) fn keys() -> MatcherKeys {
+    MatcherKeys { seal_keys: vec![pair().public().clone()], policy_version: 1, server_time_ms: NOW_MS }
+}
+
+impl Matcher {
+    pub(crate) fn new(
+        script: Script,
+        events: mpsc::Sender<Event>,
+        device_key: VerifyingKey,
+        seen: Arc<Mutex<Seen>>,
+    ) -> Self {
+        Self { script, events, device_key, pair: pair(), kept: 0, seen }
+    }
+
+    fn open<M: Message>(&self, bytes: &[u8]) -> (M, Hash) {
+        let opened = Sealed::parse(M::KIND, bytes).unwrap().open(&self.pair).unwrap();
+        let signed = Signed::parse(M::KIND, &opened).unwrap();
+        let payload = signed.verify(&self.device_key).unwrap();
+        (M::decode(payload).unwrap(), sha256(payload))
+    }
+
+    fn challenge(&self, bytes: &[u8]) -> Event {
+        let (request, request_hash) = self.open::<ChallengeRequest>(bytes);
+        Event::Challenged(Box::new(Challenge {
+            attempt: AttemptId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
+            device: request.device,
+            request_hash,
+            nonce: sha256(request.request.as_bytes()),
+            stage: Stage::Subsequent,
+            picture: false,
+            policy_version: 1,
+            server_time_ms: NOW_MS,
+            expires_ms: NOW_MS + 60_000,
+            seal_key: self.pair.public().clone(),
+        }))
+    }
+
+    fn verdict(&self, bytes: &[u8]) -> Option<Event> {
+        let (attempt, _) = self.open::<Attempt>(bytes);
+        let verdict = self.script.verdict.map(|(outcome, reason)| {
+            Event::Replied(Box::new(Verdict {
+                attempt: Some(attempt.attempt),
+                device: attempt.device.clone(),
+                reply_to: attempt.nonce,
+                outcome,
+                reason,
+                threshold_class: 1,
+                attempts_left: 4,
+                server_time_ms: NOW_MS,
+                expires_ms: NOW_MS + 60_000,
+            }))
+        });
+        self.seen.lock().unwrap().attempts.push(attempt);
+        verdict
+    }
+
+    fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Event> {
+        if self.script.deaf_to_audits > 0 {
+            self.script.deaf_to_audits -= 1;
+            return None;
+        }
+        let signed = Signed::parse(Kind::AuditRecord, bytes).unwrap();
+        let record = AuditRecord::decode(signed.verify(&self.device_key).unwrap()).unwrap();
+        assert_eq!(record.number, number);
+        if number == self.kept + 1 {
+            self.kept = number;
+            self.seen.lock().unwrap().records.push(record.entry);
+        }
+        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing: vec![], server_time_ms: NOW_MS }))
+    }
+}
+
+impl Uplink for Matcher {
+    fn send(&mut self, letter: Letter) -> Result<(), UplinkError> {
+        let answer = match letter {
+            Letter::RequestChallenge { bytes, .. } => Some(self.challenge(&bytes)),
+            Letter::Attempt { bytes, .. } => self.verdict(&bytes),
+            Letter::Audit { number, bytes } => self.receipt(number, &bytes),
+            Letter::Health(_) => None,
+        };
+        answer.into_iter().for_each(|event| self.events.try_send(event).unwrap());
+        Ok(())
+    }
+
+    fn forget(&mut self, _: RequestId) {}
+}

@@ -1,0 +1,95 @@
+//! The whole chain as processes: the shipped agent, the shipped matcher, a real broker, a face in front of the camera.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use didar_tests::people::{self, ASTRONAUT, HOPPER};
+use didar_tests::scene::{Presentation, Subject};
+use didar_tests::site::{INITIATOR, Site};
+use didar_tests::stage::{Attempted, Stage, consent};
+use didar_vision::{Models, Perceiver};
+use serde_json::{Value, json};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn request(subject: &str) -> Value {
+    json!({ "subject": subject, "initiator": INITIATOR, "reference": "test", "purpose": "sign", "consent": consent("sign") })
+}
+
+fn ended(attempted: &Attempted) -> (&str, &str) {
+    (&attempted.outcome, &attempted.reason)
+}
+
+/// Every file below `folder` that holds `needle`.
+fn files_with(folder: &Path, needle: &[u8]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, needle)?);
+        } else if path.is_file() && std::fs::read(&path)?.windows(needle.len()).any(|window| window == needle) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
+    let manifest = root().join("models/manifest.toml");
+    let mut perceiver = Perceiver::new(&Models::load(&manifest)?)?;
+    let [right, other] = [ASTRONAUT, HOPPER].map(|name| people::portrait(&root(), name));
+    let right_subject = Arc::new(Subject::load(&right, &mut perceiver)?);
+    let other_subject = Arc::new(Subject::load(&other, &mut perceiver)?);
+    drop(perceiver);
+
+    let folder = tempfile::tempdir()?;
+    let sockets = tempfile::tempdir()?;
+    let site = Site::open(&folder.path().join("run"), &manifest)?;
+    let person = people::iin("900101", 4, 17).context("a lawful number")?;
+    site.enrol(&person, &right)?;
+    let kiosk = site.kiosk("kiosk-0001", &manifest, sockets.path(), site.broker().port(), 365)?;
+    kiosk.check()?;
+    let mut stage = Stage::open(&kiosk, Arc::clone(&right_subject), &folder.path().join("pictures"))?;
+    let mut agent = kiosk.start()?;
+    stage.wait_until_connected().await?;
+    let ask = request(person.as_str());
+
+    stage.start_recording();
+    assert_eq!(ended(&stage.attempt("first", &ask).await?), ("grant", "none"));
+    let recording = stage.stop_recording();
+    assert_eq!(ended(&stage.attempt("again", &ask).await?), ("grant", "none"));
+
+    stage.step_up(other_subject);
+    assert_eq!(ended(&stage.attempt("other", &ask).await?), ("deny", "not-same-person"));
+    stage.step_up(right_subject);
+    stage.present(Presentation::Print);
+    assert_eq!(stage.attempt("print", &ask).await?.outcome, "spoof");
+    stage.present(Presentation::Recording(recording));
+    assert_eq!(stage.attempt("recording", &ask).await?.outcome, "spoof");
+    stage.present(Presentation::Live);
+
+    assert_eq!(
+        stage.attempt("stranger", &request(people::iin("850505", 3, 99).context("number")?.as_str())).await?.outcome,
+        "refused"
+    );
+    let busy = stage.interrupted(&ask).await?;
+    assert_eq!(busy, ("cancelled".to_owned(), 409), "a second request waits its turn, and a cancelled one is over");
+    stage.pull_camera();
+    assert_eq!(ended(&stage.attempt("no-camera", &ask).await?), ("fault", "camera-fault"));
+    stage.plug_camera().await?;
+    assert_eq!(ended(&stage.attempt("camera-back", &ask).await?), ("grant", "none"));
+
+    assert!(agent.process.stop()?.success(), "SIGTERM ends the agent gracefully");
+    drop(stage);
+    let centre = site.centre();
+    let ledger = site.matcher(&["ledger", "verify", "--dir", centre.to_str().context("path")?])?;
+    assert!(ledger.contains("hold"), "{ledger}");
+    site.close()?;
+    let traces = files_with(folder.path(), person.as_str().as_bytes())?;
+    assert!(traces.is_empty(), "the person's number is readable in {traces:?}");
+    Ok(())
+}
