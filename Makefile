@@ -33,6 +33,7 @@ check: setup
 
 ## bench: time per stage and ratios against the raw model invocations; target/bench/summary.json
 bench: build
+	@test -f target/demo/agent.json || $(MAKE) demo
 	cargo build --release --locked -p didar-tests --bin bench
 	target/release/bench
 

@@ -86,6 +86,15 @@ impl Site {
         process::run(&self.programs.matcher, arguments)
     }
 
+    /// Runs `didar-matcher judge` on a recorded transcript; what it printed, whatever the answer was.
+    pub fn judge(&self, recording: &Path) -> Result<String> {
+        let output = std::process::Command::new(&self.programs.matcher).arg("judge").arg(recording).output()?;
+        if output.status.code().is_none_or(|code| code > 2) {
+            bail!("judging {}: {}", recording.display(), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Enrols a person from an identity document's picture.
     pub fn enrol(&self, iin: &Iin, picture: &Path) -> Result<String> {
         self.matcher(&["enrol", "--dir", path(&self.centre())?, "--iin", iin.as_str(), "--picture", path(picture)?])

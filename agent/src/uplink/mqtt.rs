@@ -1,7 +1,7 @@
 //! The driver: [`super::session`]'s decisions carried out over the client library.
 //!
 //! **Here:** one task that owns the session and at most one connection.
-//! **Not here:** decisions; the connection itself ([`super::link`]); bytes of sealed messages ([`crate::ask`]).
+//! **Not here:** decisions; the connection itself (`super::link`); bytes of sealed messages ([`crate::ask`]).
 //! **Start** with [`MqttUplink::start`].
 
 use std::sync::Arc;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use didar_protocol::light_code::CodeShape;
 use didar_tests::cable::Cable;
 use didar_tests::people::{self, ASTRONAUT, HOPPER};
-use didar_tests::scene::{Presentation, Subject};
+use didar_tests::scene::{CameraModel, Kiosk, Presentation, Room, Subject, trial};
 use didar_tests::site::{INITIATOR, RunningAgent, Site};
 use didar_tests::stage::{Ending, Stage};
 use didar_tests::story::Story;
@@ -37,6 +38,8 @@ struct Arguments {
 
 /// The kiosk of the story.
 const KIOSK: &str = "kiosk-0001";
+/// Seed of the recorded transcripts.
+const TRANSCRIPT_SEED: u64 = 42;
 /// Resident memory that the agent may use, MB.
 const RESIDENT_MAX_MB: f64 = 96.0;
 /// Time from start to ready that the agent may take, ms.
@@ -138,6 +141,7 @@ async fn tell(arguments: &Arguments) -> Result<()> {
     expired_certificate(&mut story, &site, &manifest, sockets.path(), cable.port())?;
     story.events(&watch.lines_so_far());
 
+    judge_again(&story, &site, &manifest, &out.join("transcripts"), &subjects.right)?;
     measure(&mut story, &agent)?;
     end(story, site, agent, watch, stage)
 }
@@ -190,6 +194,24 @@ fn expired_certificate(story: &mut Story, site: &Site, manifest: &Path, sockets:
             story.say(text.lines().find(|line| line.contains("expired")).unwrap_or(&text));
             story.note("f-expired-device-certificate", "refused", "device-refused", begun.elapsed());
         }
+    }
+    Ok(())
+}
+
+/// Two recorded transcripts, a living face's and a print's, judged again offline: what an auditor does.
+fn judge_again(story: &Story, site: &Site, manifest: &Path, folder: &Path, subject: &Arc<Subject>) -> Result<()> {
+    story.chapter("Recorded transcripts, judged again offline (didar-matcher judge FILE)");
+    std::fs::create_dir_all(folder)?;
+    let mut perceiver = Perceiver::new(&Models::load(manifest)?)?;
+    let mut kiosk = Kiosk::new(Arc::clone(subject), Room::default(), CameraModel::default(), TRANSCRIPT_SEED);
+    for (name, presentation) in [("live", Presentation::Live), ("print", Presentation::Print)] {
+        kiosk.present(presentation);
+        let recording = trial::attempt(&mut kiosk, &mut perceiver, CodeShape::AT_30, TRANSCRIPT_SEED)?;
+        let path = folder.join(format!("{name}.json"));
+        std::fs::write(&path, recording.context("no face in the simulated camera")?.to_json())?;
+        let said = site.judge(&path)?;
+        story.say(&format!("{name}: {}", said.lines().next().unwrap_or_default()));
+        std::fs::write(folder.join(format!("{name}.txt")), said)?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use super::camera::{CANVAS_HEIGHT, CANVAS_WIDTH};
 
 /// Who stands before the kiosk.
 ///
-/// The canvas is somewhat larger than a frame, so that sway never shows its rim. The face has [`EYES_PX`] between the
-/// eyes, which are [`EYES_MM`] apart.
+/// The canvas is somewhat larger than a frame, so that sway never shows its rim. The face has `EYES_PX` between the
+/// eyes, which are `EYES_MM` apart.
 #[derive(Clone)]
 pub struct Subject {
     /// Linear light of the portrait on the canvas, row by row; 1 is white.

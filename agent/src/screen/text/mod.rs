@@ -3,7 +3,7 @@
 //! **Here:** the lookup of every text by the value that it explains, and the operator's help line. The words themselves
 //! stand in `table` and `reasons`, one language beside the other, so that a change of one is seen beside the other two.
 //!
-//! **Not here:** how a text is set on the screen ([`super::paragraph`]).
+//! **Not here:** how a text is set on the screen (`super::paragraph`).
 //!
 //! Every match names every variant: a new reason, hint or outcome does not compile until it has its words.
 
