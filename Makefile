@@ -19,7 +19,7 @@ demo: build
 
 ## test: every test of the workspace
 test: setup
-	cargo build --locked -p didar-agent -p didar-matcher
+	cargo build --locked --workspace
 	cargo test --locked --workspace
 
 ## check: format, lints, documentation, licences, fuzz targets

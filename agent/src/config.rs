@@ -303,7 +303,7 @@ fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
         )
     })?;
     let PanelText { width, height } = file.panel;
-    let side = Canvas::LEAST..=Canvas::MOST;
+    let (across, down) = (Canvas::WIDTH_LEAST..=Canvas::MOST, Canvas::LEAST..=Canvas::MOST);
     let rules = [
         ((1..=4000).contains(&gamma_milli), "camera.gamma_milli", gamma_milli.to_string(), "1 to 4000; 1000 is linear"),
         ((5_000..=100_000).contains(&frame_us), "camera.frame_us", frame_us.to_string(), "5000 to 100000"),
@@ -322,10 +322,10 @@ fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
         ),
         ((100..=10_000).contains(&stall_ms), "camera.stall_ms", stall_ms.to_string(), "100 to 10000"),
         (
-            side.contains(&width) && side.contains(&height),
+            across.contains(&width) && down.contains(&height),
             "panel.width and panel.height",
             format!("{width} x {height}"),
-            "240 to 1280 each",
+            "320 to 1280 and 240 to 1280",
         ),
     ];
     for (holds, key, found, lawful) in rules {

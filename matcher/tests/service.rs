@@ -422,6 +422,21 @@ fn audit_records_are_kept_once_and_gaps_are_named() {
 }
 
 #[test]
+fn what_a_device_tells_as_lost_holds_up_nothing() {
+    let (mut site, kiosk) = ready();
+    let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };
+    let first = kiosk.record(1, [0; 32], started());
+    let fifth = kiosk.record(5, [5; 32], started());
+    let told = kiosk.record(6, hash_of(&fifth), AuditEntry::Lost { count: 2 });
+    let again = kiosk.record(7, hash_of(&told), AuditEntry::Lost { count: 1 });
+    for (bytes, reach) in
+        [(&first, (1, vec![])), (&fifth, (1, vec![2, 3, 4])), (&told, (3, vec![4])), (&again, (7, vec![]))]
+    {
+        assert_eq!(receipt(&site.handle(&kiosk, Lane::Audit, bytes, NOW)), reach);
+    }
+}
+
+#[test]
 fn a_fork_of_the_chain_raises_an_alarm() {
     let (mut site, kiosk) = ready();
     let started = |boot| AuditEntry::Started { version: "1".into(), boot: [boot; 16] };

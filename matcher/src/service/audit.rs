@@ -38,6 +38,9 @@ impl Centre {
         };
         let hash = sha256(bytes);
         let kept = work.keep_audit(&record, &hash, bytes, now_ms)?;
+        if let (AuditKept::New, AuditEntry::Lost { count }) = (&kept, &record.entry) {
+            work.close_told_gaps(device, record.number, *count)?;
+        }
         let reach = work.audit_reach(device)?;
         let mut out = vec![self.receipt(device, &reach, now_ms)?];
         match kept {

@@ -28,6 +28,8 @@ pub struct Shown {
 
 /// Most missing numbers that one receipt names.
 const MISSING_MAX: usize = 64;
+/// Most records that one message can tell as lost: more than an outbox holds.
+const TOLD_MAX: u64 = 100_000;
 
 impl Work<'_> {
     /// Keeps a record whose signature was verified.
@@ -81,6 +83,27 @@ impl Work<'_> {
         Ok(after.is_some_and(|(_, previous)| previous != *hash))
     }
 
+    /// A device tells that it lost `count` records before its record `number` (a damaged store): the oldest gaps are
+    /// closed, since what is gone for good must not hold up the receipts of all that follows.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn close_told_gaps(&self, device: &DeviceId, number: u64, count: u64) -> Result<(), StoreError> {
+        let mut left = count.min(TOLD_MAX);
+        while left > 0 {
+            let reach = self.audit_reach(device)?;
+            let gaps: Vec<u64> = reach.missing.into_iter().filter(|gap| *gap < number).collect();
+            if gaps.is_empty() {
+                return Ok(());
+            }
+            for gap in gaps.into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                self.tx.execute("INSERT INTO audit_told VALUES (?1, ?2)", params![device.as_str(), to_sql(gap)])?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
     /// How far the chain reaches without a gap, and what is missing after that.
     ///
     /// # Errors
@@ -90,7 +113,10 @@ impl Work<'_> {
         let mut highest: i64 =
             self.tx.query_row("SELECT audited FROM devices WHERE device = ?1", [device_name], |row| row.get(0))?;
         let before = highest;
-        let mut next = self.tx.prepare_cached("SELECT 1 FROM audit WHERE device = ?1 AND fork = 0 AND number = ?2")?;
+        let mut next = self.tx.prepare_cached(
+            "SELECT 1 FROM audit WHERE device = ?1 AND fork = 0 AND number = ?2
+             UNION ALL SELECT 1 FROM audit_told WHERE device = ?1 AND number = ?2",
+        )?;
         while next.exists(params![device_name, highest + 1])? {
             highest += 1;
         }
@@ -98,7 +124,8 @@ impl Work<'_> {
             self.tx.execute("UPDATE devices SET audited = ?2 WHERE device = ?1", params![device_name, highest])?;
         }
         let mut statement = self.tx.prepare_cached(
-            "SELECT number FROM audit WHERE device = ?1 AND fork = 0 AND number > ?2 ORDER BY number LIMIT 65",
+            "SELECT number FROM audit WHERE device = ?1 AND fork = 0 AND number > ?2
+             UNION SELECT number FROM audit_told WHERE device = ?1 AND number > ?2 ORDER BY number LIMIT 65",
         )?;
         let mut expected = highest + 1;
         let mut missing = Vec::new();

@@ -102,5 +102,11 @@ CREATE TABLE audit (
     PRIMARY KEY (device, number, hash)
 ) STRICT;
 CREATE UNIQUE INDEX audit_chain ON audit (device, number) WHERE fork = 0;
+
+CREATE TABLE audit_told (                  -- records that the device itself told as lost: waited for no more
+    device TEXT NOT NULL REFERENCES devices,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (device, number)
+) STRICT, WITHOUT ROWID;
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
