@@ -15,7 +15,7 @@ need make make
 need pkg-config pkg-config
 need python3 python3
 need '/usr/lib/llvm-*/lib/libclang*.so*' libclang-dev
-need '/usr/lib/gcc/*/*/include/stddef.h' libc6-dev
+need /usr/include/stdio.h libc6-dev
 need /usr/sbin/mosquitto mosquitto
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 
