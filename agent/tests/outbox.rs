@@ -215,6 +215,25 @@ fn a_power_cut_between_any_two_operations_loses_nothing_that_was_kept() {
 }
 
 #[test]
+fn a_store_that_was_closed_a_moment_ago_is_waited_for() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    append(&mut device.open(folder.path()), 3);
+    // The store's own threads may hold its lock a little longer than its handle: so does this one.
+    let file = fs::File::open(folder.path().join("letters/db")).unwrap();
+    file.lock().unwrap();
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let early = opened.recv_timeout(std::time::Duration::from_millis(200)).is_ok();
+        drop(file);
+        early
+    });
+    let outbox = device.open(folder.path());
+    let _ = open.send(());
+    assert!(!holder.join().unwrap(), "opened beside another's lock");
+    assert_eq!(device.numbers(&outbox, Gaps::None).len(), 3);
+}
+
+#[test]
 fn any_damage_is_survived_and_what_is_lost_is_counted() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open(folder.path());

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use didar_protocol::id::{Hash, sha256};
 use didar_protocol::message::Kind;
@@ -18,6 +19,10 @@ use super::store::{LETTER_PREFIX, STANDING_KEY, StoreError, letter_key};
 
 /// Memory that the store may use for its cache, bytes.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A store that is still locked after this many pauses (3 s) is another process's.
+const LOCK_TRIES: u32 = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 const STORE: &str = "letters";
 const DAMAGED: &str = "damaged";
@@ -82,9 +87,7 @@ pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, StoreError> {
     let why = match opened {
         Ok(Ok((store, Some(good)))) => return settle(folder, store, &good, beside),
         Ok(Ok((_, None))) => "a record does not match its hash".to_owned(),
-        Ok(Err(sled::Error::Io(cause))) if cause.to_string().contains("lock") => {
-            return Err(StoreError::InUse);
-        }
+        Ok(Err(cause)) if is_locked(&cause) => return Err(StoreError::InUse),
         // Not the store's content but the place where it lies: nothing to repair there.
         Ok(Err(sled::Error::Io(cause))) if is_environment(&cause) => {
             return Err(StoreError::File { file: path, cause });
@@ -116,8 +119,25 @@ pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (length <= LETTER_MAX && sha256(signed) == header[12..]).then_some((number, signed))
 }
 
+/// Waits for a store that was closed a moment ago: the threads of `sled` hold its lock a little longer than its handle.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another thread's release of a file lock cannot be waited for as an event"
+)]
 fn open(path: &Path) -> sled::Result<sled::Db> {
-    sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace).open()
+    let config =
+        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace);
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            Err(cause) if is_locked(&cause) => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened,
+        }
+    }
+    config.open()
+}
+
+fn is_locked(cause: &sled::Error) -> bool {
+    matches!(cause, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
 /// What is in the store; `None` when a frame is not what was written.
