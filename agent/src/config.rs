@@ -7,19 +7,20 @@
 //! Every key must be there: defaults are written once, in the shipped `firmware-config/agent.toml`, where an operator
 //! can read them. Paths are relative to the file that names them.
 
+mod board;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use board::{Board, CameraDevice, LampsDevice, ScreenDevice};
 use didar_protocol::id::{DeviceId, Env};
-use didar_protocol::light_code::CodeShape;
-use didar_protocol::transcript::{CameraFacts, Spectrum};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::attempt::{Language, Limits};
 use crate::perception::Placement;
-use crate::screen::{Canvas, Help};
+use crate::screen::Help;
 
 /// The agent's configuration, checked.
 #[derive(Clone, Debug)]
@@ -78,37 +79,6 @@ pub struct LocalApi {
 pub struct Outbox {
     /// Most records without receipt; the default is 30 days at 1,000 attempts a day.
     pub records_max: u64,
-}
-
-/// Facts of a board: what its camera, lamps and screen are. Never guessed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Board {
-    /// Its name: `boards/NAME.toml`.
-    pub name: String,
-    /// What it is made of.
-    pub devices: Devices,
-    /// Facts of camera and lamps that the judgement needs.
-    pub camera: CameraFacts,
-    /// The light code that this camera can show.
-    pub code: CodeShape,
-    /// How long the camera may be silent before it counts as broken.
-    pub stall: Duration,
-    /// The screen's width and height in pixels.
-    pub screen: (u16, u16),
-}
-
-/// How camera, lamps and screen are reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Devices {
-    /// The simulated kiosk on this Unix socket; in the test environment only.
-    Bridge(PathBuf),
-}
-
-impl Board {
-    /// Length of one slot of the code.
-    pub fn slot(&self) -> Duration {
-        Duration::from_micros(u64::from(self.camera.frame_us)) * u32::from(self.code.frames_per_slot)
-    }
 }
 
 /// Why a configuration cannot be used.
@@ -188,56 +158,6 @@ struct ScreenText {
     language: Language,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BoardFile {
-    devices: DevicesText,
-    camera: CameraText,
-    code: CodeText,
-    panel: PanelText,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-enum DevicesText {
-    Bridge { socket: PathBuf },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CameraText {
-    gamma_milli: u16,
-    frame_us: u32,
-    exposure_us: u32,
-    delay_us: u32,
-    baseline_mm: u16,
-    spectrum: SpectrumText,
-    stall_ms: u64,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum SpectrumText {
-    ColourNoFilter,
-    ColourAndInfrared,
-    Infrared,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CodeText {
-    slots: u8,
-    frames_per_slot: u8,
-    wrong_allowed: u8,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PanelText {
-    width: u16,
-    height: u16,
-}
-
 impl Config {
     /// Reads and checks a configuration file and the board's file that it names.
     ///
@@ -258,7 +178,7 @@ impl Config {
             return Err(range(path, "board", &file.board, "the name of a file in `boards`, without .toml"));
         }
         let board_path = folder.join(&file.boards).join(format!("{}.toml", file.board));
-        let board = board(&board_path, file.board, env)?;
+        let board = Board::read(&board_path, file.board, env)?;
         Ok(Self {
             env,
             device: file.device,
@@ -275,77 +195,6 @@ impl Config {
             board,
         })
     }
-}
-
-fn board(path: &Path, name: String, env: Env) -> Result<Board, ConfigError> {
-    let file: BoardFile = read_toml(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let devices = match file.devices {
-        DevicesText::Bridge { .. } if env != Env::Test => {
-            return Err(range(
-                path,
-                "devices.kind",
-                "bridge",
-                "`bridge` with env = \"test\" only: it is a camera made of bytes",
-            ));
-        }
-        DevicesText::Bridge { socket } => Devices::Bridge(folder.join(socket)),
-    };
-    let CameraText { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum, stall_ms } = file.camera;
-    let CodeText { slots, frames_per_slot, wrong_allowed } = file.code;
-    let code = CodeShape::new(slots, frames_per_slot, wrong_allowed).ok_or_else(|| {
-        let found = format!("{slots} slots of {frames_per_slot} frames, {wrong_allowed} wrong");
-        range(
-            path,
-            "code",
-            found,
-            "a shape whose guess bound is 2^-20: 12 slots with none wrong, or 16 with at most 2 wrong",
-        )
-    })?;
-    let PanelText { width, height } = file.panel;
-    let (across, down) = (Canvas::WIDTH_LEAST..=Canvas::MOST, Canvas::LEAST..=Canvas::MOST);
-    let rules = [
-        ((1..=4000).contains(&gamma_milli), "camera.gamma_milli", gamma_milli.to_string(), "1 to 4000; 1000 is linear"),
-        ((5_000..=100_000).contains(&frame_us), "camera.frame_us", frame_us.to_string(), "5000 to 100000"),
-        (
-            (100..frame_us).contains(&exposure_us),
-            "camera.exposure_us",
-            exposure_us.to_string(),
-            "100 to less than camera.frame_us",
-        ),
-        (delay_us < frame_us, "camera.delay_us", delay_us.to_string(), "less than camera.frame_us"),
-        (
-            (60..=100).contains(&baseline_mm),
-            "camera.baseline_mm",
-            baseline_mm.to_string(),
-            "60 to 100: less gives no relief, more leaves the face",
-        ),
-        ((100..=10_000).contains(&stall_ms), "camera.stall_ms", stall_ms.to_string(), "100 to 10000"),
-        (
-            across.contains(&width) && down.contains(&height),
-            "panel.width and panel.height",
-            format!("{width} x {height}"),
-            "320 to 1280 and 240 to 1280",
-        ),
-    ];
-    for (holds, key, found, lawful) in rules {
-        if !holds {
-            return Err(range(path, key, found, lawful));
-        }
-    }
-    let spectrum = match spectrum {
-        SpectrumText::ColourNoFilter => Spectrum::ColourNoFilter,
-        SpectrumText::ColourAndInfrared => Spectrum::ColourAndInfrared,
-        SpectrumText::Infrared => Spectrum::Infrared,
-    };
-    Ok(Board {
-        name,
-        devices,
-        camera: CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum },
-        code,
-        stall: Duration::from_millis(stall_ms),
-        screen: (width, height),
-    })
 }
 
 fn limits(path: &Path, text: &LimitsText) -> Result<Limits, ConfigError> {

@@ -12,6 +12,7 @@
 
 pub mod ask;
 pub mod attempt;
+pub mod board;
 pub mod bridge;
 pub mod config;
 pub mod display;

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use didar_agent::attempt::{Event, Machine};
-use didar_agent::bridge;
-use didar_agent::config::{Board, Config, Devices};
+use didar_agent::board::{self, Devices};
+use didar_agent::config::Config;
 use didar_agent::display::Display;
-use didar_agent::edge::{Camera, Clock, Lamps, Outbox, Screen};
+use didar_agent::edge::{Clock, Outbox};
 use didar_agent::identity::Identity;
 use didar_agent::journal::Journal;
 use didar_agent::local_api::{self, Door};
@@ -96,18 +96,18 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
     warn_of_expiry(&identity, clock.as_ref());
     let models = Models::load(&config.models)?;
     let references = perception::references(&models);
-    let (camera, lamps, screen) = devices(&config.board, &clock);
+    let Devices { camera, lamps, screen } = board::open(&config.board, &clock);
     let settings = perception::Settings {
         shape: config.board.code,
-        camera: config.board.camera.clone(),
+        camera: config.board.facts.clone(),
         placement: config.placement.clone(),
         stall: config.board.stall,
     };
     let perception = Perception::start(camera, &models, settings, events.clone())?;
-    let display = match Display::start(screen, config.help.clone()) {
-        Ok(display) => Some(display),
-        Err(error) => bail!("board {}: {error}", config.board.name),
-    };
+    let display = screen
+        .map(|screen| Display::start(screen, config.help.clone()))
+        .transpose()
+        .with_context(|| format!("board {}", config.board.name))?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
     let boot = boot()?;
     let settings = uplink_settings(config, references, boot);
@@ -133,17 +133,6 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         state: LoopState::default(),
     };
     Ok((agent, faults))
-}
-
-type Edges = (Box<dyn Camera>, Box<dyn Lamps>, Box<dyn Screen>);
-
-fn devices(board: &Board, clock: &Arc<dyn Clock>) -> Edges {
-    match &board.devices {
-        Devices::Bridge(socket) => {
-            let (camera, lamps, screen) = bridge::devices(socket, board.screen, Arc::clone(clock));
-            (Box::new(camera), Box::new(lamps), Box::new(screen))
-        }
-    }
 }
 
 fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {

@@ -164,7 +164,7 @@ impl KioskSite {
         agent["local_api"]["socket"] = path(&self.api)?.into();
         agent["screen"]["language"] = "en".into();
         agent["limits_ms"]["show"] = 1200.into();
-        board["devices"]["socket"] = path(&self.bridge)?.into();
+        board["camera"]["socket"] = path(&self.bridge)?.into();
         let boards = self.folder.join("boards");
         std::fs::create_dir_all(&boards)?;
         std::fs::write(boards.join("bridge.toml"), toml::to_string(&board)?)?;

@@ -1,6 +1,8 @@
 //! The shipped files, and what an edit of them is told.
 #![allow(clippy::unwrap_used)]
 
+use didar_protocol::light_code::CodeShape;
+
 use super::*;
 
 const AGENT: &str = include_str!("../../../firmware-config/agent.toml");
@@ -39,8 +41,11 @@ fn errors_name_place_and_cure() {
         (read(("board = \"bridge\"", "board = \"../bridge\""), SAME), "board is ../bridge"),
         (read(("board = \"bridge\"", "board = \"moon\""), SAME), "moon.toml"),
         (read(SAME, ("wrong_allowed = 0", "wrong_allowed = 1")), "2^-20"),
-        (read(SAME, ("baseline_mm = 90", "baseline_mm = 30")), "camera.baseline_mm is 30"),
+        (read(SAME, ("baseline_mm = 90", "baseline_mm = 30")), "lamps.baseline_mm is 30"),
         (read(SAME, ("kind = \"bridge\"", "kind = \"teapot\"")), "teapot"),
+        (read(SAME, ("exposure_us = 12000", "exposure_us = 40000")), "sensor.exposure_us is 40000"),
+        (read(SAME, ("rate = 30", "rate = 3")), "sensor.rate is 3"),
+        (read(SAME, ("\"colour-no-filter\"", "\"colour-and-infrared\"")), "sensor.spectrum is colour-and-infrared"),
     ];
     for (result, expected) in cases {
         let error = result.expect_err(expected);

@@ -1,0 +1,253 @@
+//! Facts of a board: what its camera, lamps and screen are, and how they are reached. Never guessed from a name.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use didar_protocol::id::Env;
+use didar_protocol::light_code::CodeShape;
+use didar_protocol::transcript::{CameraFacts, Spectrum};
+use serde::Deserialize;
+
+use super::{ConfigError, range, read_toml};
+use crate::screen::Canvas;
+
+/// A board: its devices, and the facts of them that the judgement needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its name: `boards/NAME.toml`.
+    pub name: String,
+    /// The camera.
+    pub camera: CameraDevice,
+    /// The lamps.
+    pub lamps: LampsDevice,
+    /// The screen.
+    pub screen: ScreenDevice,
+    /// Facts of camera and lamps that the judgement needs.
+    pub facts: CameraFacts,
+    /// The light code that this camera can show.
+    pub code: CodeShape,
+    /// How long the camera may be silent before it counts as broken.
+    pub stall: Duration,
+}
+
+/// How the camera is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraDevice {
+    /// The simulated kiosk on this Unix socket; in the test environment only.
+    Bridge(PathBuf),
+}
+
+/// How the lamps are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LampsDevice {
+    /// The bridge that the camera is reached by.
+    Bridge,
+    /// There are none: guidance can be tried, and no attempt can be granted. In the test environment only.
+    None,
+}
+
+/// How the screen is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScreenDevice {
+    /// The bridge that the camera is reached by, with a screen of so many pixels.
+    Bridge {
+        /// Pixels a row.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// There is none: the kiosk's application shows what the local API tells.
+    None,
+}
+
+impl Board {
+    /// Length of one slot of the code.
+    pub fn slot(&self) -> Duration {
+        Duration::from_micros(u64::from(self.facts.frame_us)) * u32::from(self.code.frames_per_slot)
+    }
+
+    /// Reads and checks `path`, the file of the board `name`.
+    ///
+    /// # Errors
+    /// Names file, line or key, what it says and what is lawful.
+    pub(super) fn read(path: &Path, name: String, env: Env) -> Result<Self, ConfigError> {
+        let file: BoardFile = read_toml(path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        check_kinds(path, &file, env)?;
+        check_sensor(path, &file.sensor)?;
+        let camera = match file.camera {
+            CameraText::Bridge { socket } => CameraDevice::Bridge(folder.join(socket)),
+        };
+        let (lamps, delay_us, baseline_mm) = match file.lamps {
+            LampsText::Bridge { delay_us, baseline_mm } => (LampsDevice::Bridge, delay_us, baseline_mm),
+            LampsText::None {} => (LampsDevice::None, 0, BASELINE_LEAST_MM),
+        };
+        let screen = match file.screen {
+            ScreenText::Bridge { width, height } => {
+                check_panel(path, width, height)?;
+                ScreenDevice::Bridge { width, height }
+            }
+            ScreenText::None {} => ScreenDevice::None,
+        };
+        let SensorText { rate, gamma_milli, exposure_us, spectrum, stall_ms } = file.sensor;
+        let frame_us = 1_000_000 / rate;
+        if !(BASELINE_LEAST_MM..=100).contains(&baseline_mm) {
+            let lawful = "60 to 100: less gives no relief, more leaves the face";
+            return Err(range(path, "lamps.baseline_mm", baseline_mm, lawful));
+        }
+        if delay_us >= frame_us {
+            return Err(range(path, "lamps.delay_us", delay_us, "less than one frame at sensor.rate"));
+        }
+        if !(100..frame_us).contains(&exposure_us) {
+            return Err(range(path, "sensor.exposure_us", exposure_us, "100 to less than one frame at sensor.rate"));
+        }
+        Ok(Self {
+            name,
+            camera,
+            lamps,
+            screen,
+            facts: CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum: spectrum.into() },
+            code: code(path, &file.code)?,
+            stall: Duration::from_millis(stall_ms),
+        })
+    }
+}
+
+/// Least distance of a lamp from the lens, millimetres: less gives no relief.
+const BASELINE_LEAST_MM: u16 = 60;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BoardFile {
+    camera: CameraText,
+    sensor: SensorText,
+    lamps: LampsText,
+    code: CodeText,
+    screen: ScreenText,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum CameraText {
+    Bridge { socket: PathBuf },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum LampsText {
+    Bridge { delay_us: u32, baseline_mm: u16 },
+    None {},
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum ScreenText {
+    Bridge { width: u16, height: u16 },
+    None {},
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SensorText {
+    rate: u32,
+    gamma_milli: u16,
+    exposure_us: u32,
+    spectrum: SpectrumText,
+    stall_ms: u64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SpectrumText {
+    ColourNoFilter,
+    ColourAndInfrared,
+    Infrared,
+}
+
+impl From<SpectrumText> for Spectrum {
+    fn from(text: SpectrumText) -> Self {
+        match text {
+            SpectrumText::ColourNoFilter => Self::ColourNoFilter,
+            SpectrumText::ColourAndInfrared => Self::ColourAndInfrared,
+            SpectrumText::Infrared => Self::Infrared,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CodeText {
+    slots: u8,
+    frames_per_slot: u8,
+    wrong_allowed: u8,
+}
+
+/// Which kinds go together, and which are for trials only.
+fn check_kinds(path: &Path, file: &BoardFile, env: Env) -> Result<(), ConfigError> {
+    let test = env == Env::Test;
+    let bridged = matches!(file.camera, CameraText::Bridge { .. });
+    let rules = [
+        (test || !bridged, "camera.kind", "bridge", "`bridge` with env = \"test\" only: it is a camera made of bytes"),
+        (
+            bridged || !matches!(file.lamps, LampsText::Bridge { .. }),
+            "lamps.kind",
+            "bridge",
+            "`bridge` with camera.kind = \"bridge\" only",
+        ),
+        (
+            test || !matches!(file.lamps, LampsText::None {}),
+            "lamps.kind",
+            "none",
+            "`none` with env = \"test\" only: without lamps nobody is proved live, and nobody is let in",
+        ),
+        (
+            bridged || !matches!(file.screen, ScreenText::Bridge { .. }),
+            "screen.kind",
+            "bridge",
+            "`bridge` with camera.kind = \"bridge\" only",
+        ),
+    ];
+    for (holds, key, found, lawful) in rules {
+        if !holds {
+            return Err(range(path, key, found, lawful));
+        }
+    }
+    Ok(())
+}
+
+fn check_sensor(path: &Path, sensor: &SensorText) -> Result<(), ConfigError> {
+    let SensorText { rate, gamma_milli, spectrum, stall_ms, .. } = *sensor;
+    if !(10..=200).contains(&rate) {
+        return Err(range(path, "sensor.rate", rate, "10 to 200 frames a second"));
+    }
+    if !(1..=4000).contains(&gamma_milli) {
+        return Err(range(path, "sensor.gamma_milli", gamma_milli, "1 to 4000; 1000 is linear"));
+    }
+    if !(100..=10_000).contains(&stall_ms) {
+        return Err(range(path, "sensor.stall_ms", stall_ms, "100 to 10000"));
+    }
+    if matches!(spectrum, SpectrumText::ColourAndInfrared) {
+        let lawful = "colour-no-filter or infrared: a code seen by one sensor and a template by another cannot be \
+                      judged yet";
+        return Err(range(path, "sensor.spectrum", "colour-and-infrared", lawful));
+    }
+    Ok(())
+}
+
+fn check_panel(path: &Path, width: u16, height: u16) -> Result<(), ConfigError> {
+    let (across, down) = (Canvas::WIDTH_LEAST..=Canvas::MOST, Canvas::LEAST..=Canvas::MOST);
+    if across.contains(&width) && down.contains(&height) {
+        return Ok(());
+    }
+    let found = format!("{width} x {height}");
+    Err(range(path, "screen.width and screen.height", found, "320 to 1280 and 240 to 1280"))
+}
+
+fn code(path: &Path, text: &CodeText) -> Result<CodeShape, ConfigError> {
+    let CodeText { slots, frames_per_slot, wrong_allowed } = *text;
+    CodeShape::new(slots, frames_per_slot, wrong_allowed).ok_or_else(|| {
+        let found = format!("{slots} slots of {frames_per_slot} frames, {wrong_allowed} wrong");
+        let lawful = "a shape whose guess bound is 2^-20: 12 slots with none wrong, or 16 with at most 2 wrong";
+        range(path, "code", found, lawful)
+    })
+}
