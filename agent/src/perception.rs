@@ -14,6 +14,7 @@ mod capture;
 mod guide;
 mod inbox;
 mod proof;
+mod sample;
 
 use std::io;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use guide::Placement;
 use guide::{Guide, Seen, Told};
 use inbox::{Inbox, Wanted, Work};
 use proof::Collector;
+pub use sample::sample;
 
 /// What the loop orders.
 pub enum Order {

@@ -50,7 +50,7 @@ fn honest_frames(transcript: &LightTranscript) -> LightTranscript {
         return kept;
     }
     let (switches, camera) = (&kept.switches, &kept.camera);
-    let lawful = |frame: &FrameSample| label(switches, camera, frame.at_us) == Label::Slot(frame.slot);
+    let lawful = |frame: &FrameSample| label(switches, camera, frame) == Label::Slot(frame.slot);
     let mut last = None;
     let flags: Vec<bool> = kept
         .frames
@@ -324,7 +324,7 @@ fn late_frames(transcript: &LightTranscript, policy: &Policy) -> Option<usize> {
             shifted.camera.delay_us = shifted.camera.delay_us.saturating_add(late * frame_us);
             let (switches, camera) = (&shifted.switches, &shifted.camera);
             for frame in &mut shifted.frames {
-                frame.slot = match label(switches, camera, frame.at_us) {
+                frame.slot = match label(switches, camera, frame) {
                     Label::Slot(slot) => slot,
                     Label::Mixed | Label::Outside => u8::MAX,
                 };
@@ -453,7 +453,7 @@ mod tests {
                 }
                 let (switches, camera) = (t.switches.clone(), t.camera.clone());
                 for frame in &mut t.frames {
-                    if let Label::Slot(slot) = label(&switches, &camera, frame.at_us) {
+                    if let Label::Slot(slot) = label(&switches, &camera, frame) {
                         frame.slot = slot;
                     }
                 }

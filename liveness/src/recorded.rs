@@ -5,7 +5,7 @@
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{Motion, PassiveSummary};
 use didar_protocol::transcript::{BACKGROUND_MAX, CELLS, CameraFacts, FRAMES_MAX, FrameSample, LightTranscript};
-use didar_protocol::transcript::{SWITCHES_MAX, Spectrum, Switch};
+use didar_protocol::transcript::{NOISE_BANDS, POINTS, SWITCHES_MAX, Spectrum, Switch};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Evidence;
@@ -109,6 +109,8 @@ struct File {
     camera: CameraFile,
     /// Microseconds and light of each switch.
     switches: Vec<(u32, u8)>,
+    mixed: u16,
+    embedded_at_us: Option<u32>,
     passive: PassiveFile,
     motion: MotionFile,
     continuity_milli: i16,
@@ -123,6 +125,9 @@ struct CameraFile {
     exposure_us: u32,
     delay_us: u32,
     baseline_mm: u16,
+    readout_us: u32,
+    focal_px10: u32,
+    noise_milli: u16,
     spectrum: u8,
 }
 
@@ -156,6 +161,11 @@ struct FrameFile {
     clipped: Vec<u8>,
     background: Vec<u16>,
     print: [u8; 8],
+    rows_milli: [u16; 2],
+    points_px10: [i16; 2 * POINTS],
+    noise_x256: [u16; NOISE_BANDS],
+    eyes_open: u8,
+    track: u8,
 }
 
 /// The only version that is read and written.
@@ -177,9 +187,14 @@ impl File {
                 exposure_us: camera.exposure_us,
                 delay_us: camera.delay_us,
                 baseline_mm: camera.baseline_mm,
+                readout_us: camera.readout_us,
+                focal_px10: camera.focal_px10,
+                noise_milli: camera.noise_milli,
                 spectrum: camera.spectrum as u8,
             },
             switches: transcript.switches.iter().map(|switch| (switch.at_us, switch.light as u8)).collect(),
+            mixed: transcript.mixed,
+            embedded_at_us: transcript.embedded_at_us,
             passive: PassiveFile {
                 frames: passive.frames,
                 mean_llr_milli: passive.mean_llr_milli,
@@ -219,6 +234,8 @@ impl File {
             camera: self.camera.checked()?,
             switches: switches.collect::<Result<_, RecordingError>>()?,
             frames: self.frames.into_iter().map(FrameFile::checked).collect::<Result<_, _>>()?,
+            mixed: self.mixed,
+            embedded_at_us: self.embedded_at_us,
         };
         let PassiveFile { frames, mean_llr_milli, worst_llr_milli, context_missing } = self.passive;
         let passive = PassiveSummary { frames, mean_llr_milli, worst_llr_milli, context_missing };
@@ -230,8 +247,7 @@ impl File {
 
 impl CameraFile {
     fn checked(self) -> Result<CameraFacts, RecordingError> {
-        let Self { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum } = self;
-        let spectrum = match spectrum {
+        let spectrum = match self.spectrum {
             0 => Spectrum::ColourNoFilter,
             1 => Spectrum::ColourAndInfrared,
             2 => Spectrum::Infrared,
@@ -239,7 +255,19 @@ impl CameraFile {
                 return Err(RecordingError::Bounds { field: "spectrum", found: other.into(), needed: "0, 1 or 2" });
             }
         };
-        Ok(CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum })
+        let Self { gamma_milli, frame_us, exposure_us, readout_us, delay_us, .. } = self;
+        let Self { baseline_mm, focal_px10, noise_milli, .. } = self;
+        Ok(CameraFacts {
+            gamma_milli,
+            frame_us,
+            exposure_us,
+            readout_us,
+            delay_us,
+            baseline_mm,
+            focal_px10,
+            noise_milli,
+            spectrum,
+        })
     }
 }
 
@@ -255,6 +283,11 @@ impl FrameFile {
             clipped: frame.clipped.to_vec(),
             background: frame.background.clone(),
             print: frame.print,
+            rows_milli: frame.rows_milli,
+            points_px10: frame.points_px10,
+            noise_x256: frame.noise_x256,
+            eyes_open: frame.eyes_open,
+            track: frame.track,
         }
     }
 
@@ -272,6 +305,11 @@ impl FrameFile {
             clipped: <[u8; CELLS]>::try_from(self.clipped).map_err(|_| short("frame's clipped shares", clipped))?,
             background: self.background,
             print: self.print,
+            rows_milli: self.rows_milli,
+            points_px10: self.points_px10,
+            noise_x256: self.noise_x256,
+            eyes_open: self.eyes_open,
+            track: self.track,
         })
     }
 }

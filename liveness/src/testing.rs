@@ -2,6 +2,7 @@
 
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::transcript::{CELLS, CameraFacts, FrameSample, GRID, LightTranscript, Spectrum};
+use didar_protocol::transcript::{NO_NOISE, NOISE_BANDS, POINTS};
 
 use crate::TranscriptBuilder;
 use crate::fit::weights;
@@ -13,6 +14,9 @@ pub(crate) const CAMERA: CameraFacts = CameraFacts {
     exposure_us: 20_000,
     delay_us: 1_000,
     baseline_mm: 90,
+    readout_us: 0,
+    focal_px10: 7_937,
+    noise_milli: 0,
     spectrum: Spectrum::ColourNoFilter,
 };
 
@@ -28,6 +32,11 @@ pub(crate) fn sample(at_us: u32, seed: u64) -> FrameSample {
         clipped: [0; CELLS],
         background: vec![0; 16],
         print: (u64::from(at_us) ^ seed << 32).to_le_bytes(),
+        rows_milli: [300, 700],
+        points_px10: [0; 2 * POINTS],
+        noise_x256: [NO_NOISE; NOISE_BANDS],
+        eyes_open: 90,
+        track: 0,
     }
 }
 

@@ -6,9 +6,8 @@ use didar_protocol::transcript::{SWITCHES_MAX, Switch};
 
 /// Collects lamp switches and frames of one code, in any order, and labels the frames at the end.
 ///
-/// A frame belongs to a slot if the whole of its exposure was lit by that slot's light. One that straddles a change of
-/// light is left out. `exposure_us` of the camera's facts is the time in which any row of the face collects light, so
-/// for a rolling shutter it holds the readout too.
+/// A frame belongs to a slot if that slot's light lit every row of the face during the whole of its exposure. One that
+/// straddles a change of light is left out and counted.
 #[derive(Clone, Debug)]
 pub struct TranscriptBuilder {
     shape: CodeShape,
@@ -62,15 +61,22 @@ impl TranscriptBuilder {
         self.refused
     }
 
-    /// The transcript: frames of one slot each, in order of time, at most the protocol's bound (the earliest of each
+    /// The transcript without an embedded frame: frames of one slot each, in order of time, at most the protocol's bound (the earliest of each
     /// slot win, so that no slot starves).
-    pub fn finish(mut self) -> LightTranscript {
-        self.frames.sort_by_key(|frame| frame.at_us);
+    /// Leaves nothing behind to finish again.
+    pub fn finish(&mut self) -> LightTranscript {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.sort_by_key(|frame| frame.at_us);
         let mut labelled: Vec<FrameSample> = Vec::new();
-        for mut frame in self.frames {
-            if let Label::Slot(slot) = label(&self.switches, &self.camera, frame.at_us) {
-                frame.slot = slot;
-                labelled.push(frame);
+        let mut mixed = 0u16;
+        for mut frame in frames {
+            match label(&self.switches, &self.camera, &frame) {
+                Label::Slot(slot) => {
+                    frame.slot = slot;
+                    labelled.push(frame);
+                }
+                Label::Mixed => mixed = mixed.saturating_add(1),
+                Label::Outside => {}
             }
         }
         let per_slot = (FRAMES_MAX / usize::from(self.shape.slots).max(1)).max(1);
@@ -83,18 +89,24 @@ impl TranscriptBuilder {
         labelled.truncate(FRAMES_MAX);
         LightTranscript {
             shape: self.shape,
-            code: self.code,
-            camera: self.camera,
-            switches: self.switches,
+            code: self.code.clone(),
+            camera: self.camera.clone(),
+            switches: self.switches.clone(),
             frames: labelled,
+            mixed,
+            embedded_at_us: None,
         }
     }
 }
 
-/// Where the exposure that began at `at_us` falls, given one switch per slot and one for the end.
-pub fn label(switches: &[Switch], camera: &CameraFacts, at_us: u32) -> Label {
+/// Where a frame's exposure falls, given one switch per slot and one for the end: the exposure of the rows that saw the
+/// face, from the first of them to the last.
+pub fn label(switches: &[Switch], camera: &CameraFacts, frame: &FrameSample) -> Label {
+    let row = |milli: u16| u64::from(camera.readout_us) * u64::from(milli.min(1000)) / 1000;
+    let [top, bottom] = frame.rows_milli.map(row);
     let lit = |switch: &Switch| u64::from(switch.at_us) + u64::from(camera.delay_us);
-    let (from, until) = (u64::from(at_us), u64::from(at_us) + u64::from(camera.exposure_us));
+    let from = u64::from(frame.at_us) + top.min(bottom);
+    let until = u64::from(frame.at_us) + bottom.max(top) + u64::from(camera.exposure_us);
     let Some(first) = switches.iter().rposition(|switch| lit(switch) <= from) else {
         return Label::Outside;
     };
@@ -127,7 +139,7 @@ mod tests {
             .zip(0u32..)
             .map(|(&light, slot)| Switch { at_us: 100_000 + slot * 60_000, light })
             .collect();
-        at_ms.iter().map(|ms| label(&switches, &CAMERA, ms * 1_000)).collect()
+        at_ms.iter().map(|ms| label(&switches, &CAMERA, &sample(ms * 1_000, 0))).collect()
     }
 
     #[test]

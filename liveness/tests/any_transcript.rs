@@ -4,6 +4,7 @@ use didar_liveness::{Policy, Recording, TranscriptBuilder, judge, recorded};
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{Motion, PassiveSummary};
 use didar_protocol::transcript::{CELLS, CameraFacts, FrameSample, LightTranscript, Spectrum, Switch};
+use didar_protocol::transcript::{NOISE_BANDS, POINTS};
 use proptest::prelude::*;
 
 fn light() -> impl Strategy<Value = Light> {
@@ -11,14 +12,19 @@ fn light() -> impl Strategy<Value = Light> {
 }
 
 fn camera() -> impl Strategy<Value = CameraFacts> {
-    (any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u16>()).prop_map(
-        |(gamma_milli, frame_us, exposure_us, delay_us, baseline_mm)| CameraFacts {
-            gamma_milli,
-            frame_us,
-            exposure_us,
-            delay_us,
-            baseline_mm,
-            spectrum: Spectrum::Infrared,
+    (any::<[u16; 3]>(), any::<[u32; 5]>()).prop_map(
+        |([gamma_milli, baseline_mm, noise_milli], [frame_us, exposure_us, readout_us, delay_us, focal_px10])| {
+            CameraFacts {
+                gamma_milli,
+                frame_us,
+                exposure_us,
+                readout_us,
+                delay_us,
+                baseline_mm,
+                focal_px10,
+                noise_milli,
+                spectrum: Spectrum::Infrared,
+            }
         },
     )
 }
@@ -31,8 +37,16 @@ fn cells() -> impl Strategy<Value = Vec<u16>> {
 fn frame() -> impl Strategy<Value = FrameSample> {
     let numbers = (any::<u32>(), 0u8..20, any::<[i16; 3]>(), any::<u16>(), any::<[i32; 2]>());
     let grid = (cells(), proptest::collection::vec(any::<u16>(), 0..32), any::<u8>(), any::<[u8; 8]>());
-    (numbers, grid).prop_map(|((at_us, slot, pose_cdeg, eyes_px10, centre_px10), (means, background, clip, print))| {
+    let more = (any::<[u16; 2]>(), any::<[i16; 2 * POINTS]>(), any::<[u16; NOISE_BANDS]>(), any::<[u8; 2]>());
+    (numbers, grid, more).prop_map(|(numbers, (means, background, clip, print), more)| {
+        let (at_us, slot, pose_cdeg, eyes_px10, centre_px10) = numbers;
+        let (rows_milli, points_px10, noise_x256, [eyes_open, track]) = more;
         FrameSample {
+            rows_milli,
+            points_px10,
+            noise_x256,
+            eyes_open,
+            track,
             at_us,
             slot,
             pose_cdeg,
@@ -53,7 +67,8 @@ fn transcript() -> impl Strategy<Value = LightTranscript> {
     (code, camera(), switches, proptest::collection::vec(frame(), 0..40)).prop_map(
         |(code, camera, switches, frames)| {
             let switches = switches.into_iter().map(|(at_us, light)| Switch { at_us, light }).collect();
-            LightTranscript { shape: CodeShape::AT_30, code, camera, switches, frames }
+            let embedded_at_us = frames.first().map(|frame| frame.at_us);
+            LightTranscript { shape: CodeShape::AT_30, code, camera, switches, frames, mixed: 0, embedded_at_us }
         },
     )
 }
@@ -66,8 +81,11 @@ fn orderly() -> impl Strategy<Value = LightTranscript> {
             gamma_milli: 2200,
             frame_us: 33_333,
             exposure_us: 12_000,
+            readout_us: 6_000,
             delay_us: 400,
             baseline_mm: 90,
+            focal_px10: 7_300,
+            noise_milli: 1_500,
             spectrum: Spectrum::ColourNoFilter,
         };
         let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, facts);
@@ -134,12 +152,17 @@ fn an_empty_transcript_is_too_few_frames() {
             gamma_milli: 0,
             frame_us: 0,
             exposure_us: 0,
+            readout_us: 0,
             delay_us: 0,
             baseline_mm: 0,
+            focal_px10: 0,
+            noise_milli: 0,
             spectrum: Spectrum::Infrared,
         },
         switches: Vec::new(),
         frames: Vec::new(),
+        mixed: 0,
+        embedded_at_us: None,
     };
     let code = transcript.code.clone();
     let recording = recording(transcript);

@@ -146,6 +146,9 @@ fn a_recording_is_judged_again_with_every_figure() {
         exposure_us: 20_000,
         delay_us: 0,
         baseline_mm: 90,
+        readout_us: 0,
+        focal_px10: 7_300,
+        noise_milli: 0,
         spectrum: Spectrum::ColourNoFilter,
     };
     let recording = Recording {
@@ -155,6 +158,8 @@ fn a_recording_is_judged_again_with_every_figure() {
             camera,
             switches: Vec::new(),
             frames: Vec::new(),
+            mixed: 0,
+            embedded_at_us: None,
         },
         code,
         passive: PassiveSummary { frames: 9, mean_llr_milli: 100, worst_llr_milli: 0, context_missing: 0 },

@@ -10,6 +10,8 @@ use crate::warp::{Grey, Nv12, Rgb, Texels, Yuyv};
 pub const GRID_SIDE: usize = 12;
 /// Cells of the background.
 pub const BACKGROUND_CELLS: usize = 16;
+/// Bands of brightness in which noise is told.
+pub const NOISE_BANDS: usize = 4;
 
 /// Side of the square in millimetres.
 const SQUARE_MM: f64 = 132.0;
@@ -39,13 +41,21 @@ pub struct LightGrid {
     /// Mean code value, times 256, of the cells around the rim of the frame, clockwise from the upper left; a cell that
     /// head or shoulders cover has [`LightGrid::COVERED`].
     pub background: [u16; BACKGROUND_CELLS],
-    /// A hash of every sample on the face: two frames with the same one are the same picture.
+    /// A hash of pixels in the middle of the picture, at the same places in every frame: two frames with the same one are
+    /// the same picture, wherever the landmarks were found.
     pub print: [u8; 8],
+    /// Upper and lower rim of the grid, thousandths of the frame's height.
+    pub rows_milli: [u16; 2],
+    /// Noise of the picture by brightness (means of 0 to 63, 64 to 127, 128 to 191, 192 to 249), code values times 256;
+    /// [`LightGrid::NO_NOISE`] where too little of the picture is so bright.
+    pub noise: [u16; NOISE_BANDS],
 }
 
 impl LightGrid {
     /// Stands for a background cell that shows the person.
     pub const COVERED: u16 = u16::MAX;
+    /// Stands for the noise of a band that the frame hardly shows.
+    pub const NO_NOISE: u16 = u16::MAX;
 }
 
 impl Default for LightGrid {
@@ -55,6 +65,8 @@ impl Default for LightGrid {
             clipped: [u8::MAX; GRID_SIDE * GRID_SIDE],
             background: [LightGrid::COVERED; BACKGROUND_CELLS],
             print: [0; 8],
+            rows_milli: [0; 2],
+            noise: [LightGrid::NO_NOISE; NOISE_BANDS],
         }
     }
 }
@@ -78,7 +90,6 @@ fn measure<S: Texels>(source: &S, frame: &FrameView<'_>, face: &Face, out: &mut 
     let step = SQUARE_MM / INTEROCULAR_MM / GRID_SIDE as f64;
     let (dx, dy) = (across[0] * step, across[1] * step);
     let samples = (dx.hypot(dy).ceil() as usize).clamp(SAMPLES_LEAST, SAMPLES_MOST);
-    let mut print = FNV_OFFSET;
     for cell in 0..GRID_SIDE * GRID_SIDE {
         let mut sum = Sum::default();
         for j in 0..samples {
@@ -88,16 +99,18 @@ fn measure<S: Texels>(source: &S, frame: &FrameView<'_>, face: &Face, out: &mut 
                 let x = middle(0) + along * dx - down * dy + 0.5;
                 let y = middle(1) + along * dy + down * dx + 0.5;
                 if x >= 0.0 && y >= 0.0 && x < width && y < height {
-                    let luma = source.luma(x as usize, y as usize);
-                    print = (print ^ u64::from(luma)).wrapping_mul(FNV_PRIME);
-                    sum.add(luma);
+                    sum.add(source.luma(x as usize, y as usize));
                 }
             }
         }
         out.means[cell] = sum.mean();
         out.clipped[cell] = sum.clipped();
     }
-    out.print = print.to_le_bytes();
+    // Half the grid's height along the columns of a head that leans: its corners reach furthest.
+    let half = GRID_SIDE as f64 / 2.0 * (dx.abs() + dy.abs());
+    out.rows_milli = [middle(1) - half, middle(1) + half].map(|y| (y / height * 1000.0).clamp(0.0, 1000.0) as u16);
+    out.print = middle_print(source, frame).to_le_bytes();
+    out.noise = noise(source, frame);
     background(source, frame, face, out);
 }
 
@@ -148,6 +161,62 @@ fn covers(face: &Face, [left, top, right, bottom]: [f32; 4]) -> bool {
     let chin = b.y + b.height;
     meets(0.8, b.y - 0.7 * b.height, chin + 0.3 * b.height) || meets(1.8, chin + 0.3 * b.height, f32::MAX)
 }
+
+/// Every fourth pixel of every fourth row in the middle half of the picture's width and the middle three quarters of its
+/// height, where the face stands.
+fn middle_print<S: Texels>(source: &S, frame: &FrameView<'_>) -> u64 {
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let mut print = FNV_OFFSET;
+    for y in (height / 8..height * 7 / 8).step_by(4) {
+        for x in (width / 4..width * 3 / 4).step_by(4) {
+            print = (print ^ u64::from(source.luma(x, y))).wrapping_mul(FNV_PRIME);
+        }
+    }
+    print
+}
+
+/// Noise by brightness: mean response of a kernel that plain and sloping surfaces leave at 0 (Immerkaer, Fast Noise
+/// Variance Estimation, 1996), in small blocks all over the picture; of each band's blocks the lower quartile, because
+/// texture only adds.
+fn noise<S: Texels>(source: &S, frame: &FrameView<'_>) -> [u16; NOISE_BANDS] {
+    let mut found = [[0u16; NOISE_BLOCKS * NOISE_BLOCKS]; NOISE_BANDS];
+    let mut counts = [0; NOISE_BANDS];
+    let (wide, tall) = (frame.width() as usize / NOISE_BLOCKS, frame.height() as usize / NOISE_BLOCKS);
+    if wide < NOISE_BLOCK + 2 || tall < NOISE_BLOCK + 2 {
+        return [LightGrid::NO_NOISE; NOISE_BANDS];
+    }
+    for block in 0..NOISE_BLOCKS * NOISE_BLOCKS {
+        let (left, top) = (block % NOISE_BLOCKS * wide, block / NOISE_BLOCKS * tall);
+        let (mut sum, mut edges) = (0u32, 0u32);
+        for y in top + 1..=top + NOISE_BLOCK {
+            for x in left + 1..=left + NOISE_BLOCK {
+                let row = |y: usize| [x - 1, x, x + 1].map(|x| i32::from(source.luma(x, y)));
+                let ([a, b, c], [d, e, f], [g, h, i]) = (row(y - 1), row(y), row(y + 1));
+                edges += (a + c + g + i - 2 * (b + d + f + h) + 4 * e).unsigned_abs();
+                sum += e as u32;
+            }
+        }
+        let (pixels, mean) = ((NOISE_BLOCK * NOISE_BLOCK) as u32, sum / (NOISE_BLOCK * NOISE_BLOCK) as u32);
+        if mean >= u32::from(CLIPPED_FROM) {
+            continue;
+        }
+        let band = (mean / 64) as usize;
+        // Standard deviation = sqrt(pi / 2) / 6 of the mean response; 53.477 is that times 256.
+        found[band][counts[band]] = (f64::from(edges) * 53.477 / f64::from(pixels)).min(65_534.0) as u16;
+        counts[band] += 1;
+    }
+    std::array::from_fn(|band| {
+        let blocks = &mut found[band][..counts[band]];
+        blocks.sort_unstable();
+        if blocks.len() < NOISE_LEAST { LightGrid::NO_NOISE } else { blocks[blocks.len() / 4] }
+    })
+}
+
+/// Blocks along each side of the picture in which noise is measured, and pixels along a block's side.
+const NOISE_BLOCKS: usize = 16;
+const NOISE_BLOCK: usize = 8;
+/// Fewer blocks tell nothing of a band.
+const NOISE_LEAST: usize = 8;
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
@@ -251,5 +320,49 @@ mod tests {
         let after = grid(|x, y| if (x, y) == (200, 150) { 101 } else { 100 }, &upright());
         assert_ne!(before.print, after.print);
         assert_eq!(before.print, grid(|_, _| 100, &upright()).print);
+    }
+
+    #[test]
+    fn the_print_stays_where_the_landmarks_move() {
+        let paint = |x: usize, y: usize| (x * 7 + y * 13) as u8;
+        let mut shifted = upright();
+        shifted.five.iter_mut().for_each(|point| point[0] += 0.7);
+        let (before, after) = (grid(paint, &upright()), grid(paint, &shifted));
+        assert!(before.print == after.print && before.means != after.means);
+    }
+
+    #[test]
+    fn noise_is_told_by_brightness_and_texture_adds_little() {
+        // A triangular noise of standard deviation 2.04 on a slope from dark to bright; half of the rows are striped.
+        let mut state = 1u32;
+        let bytes: Vec<u8> = (0..400usize * 300)
+            .map(|i| {
+                let mut next = || {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as i32 * 6 / 256
+                };
+                let grain = next() + next() - 5;
+                let stripes = if i / 400 % 38 < 16 && i % 400 % 2 == 0 { 30 } else { 0 };
+                (20 + (i % 400) as i32 / 2 + stripes + grain) as u8
+            })
+            .collect();
+        let frame = FrameView::new(PixelFormat::Grey8, 400, 300, 400, &bytes).unwrap();
+        let mut out = LightGrid::default();
+        light_grid(&frame, &upright(), &mut out);
+        for band in 0..NOISE_BANDS {
+            let noise = f64::from(out.noise[band]) / 256.0;
+            assert!((1.5..3.2).contains(&noise), "band {band}: {noise}");
+        }
+        assert_eq!(
+            grid(|_, _| 100, &upright()).noise,
+            [LightGrid::NO_NOISE, 0, LightGrid::NO_NOISE, LightGrid::NO_NOISE]
+        );
+    }
+
+    #[test]
+    fn the_rows_of_the_grid_are_told() {
+        // 132 mm of 300 rows around row 150 at one pixel a millimetre.
+        let [top, bottom] = grid(|_, _| 100, &upright()).rows_milli;
+        assert!(top.abs_diff(280) <= 1 && bottom.abs_diff(720) <= 1, "{top} {bottom}");
     }
 }

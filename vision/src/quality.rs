@@ -186,8 +186,8 @@ fn apart(landmarks: &[[f32; 3]; LANDMARKS], a: usize, b: usize) -> f32 {
     (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
-/// The less open eye counts.
-fn eyes_open(landmarks: &[[f32; 3]; LANDMARKS]) -> u8 {
+/// How far the lids of a face's landmarks are apart, 0 (closed) to 100; the less open eye counts.
+pub fn eyes_open(landmarks: &[[f32; 3]; LANDMARKS]) -> u8 {
     let open = |top, bottom, outer, inner| apart(landmarks, top, bottom) / apart(landmarks, outer, inner).max(1.0);
     scaled(open(159, 145, 33, 133).min(open(386, 374, 263, 362)), LIDS)
 }

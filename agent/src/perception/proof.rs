@@ -2,18 +2,18 @@
 //!
 //! Everything here lives as long as the attempt and is wiped with it.
 
-use didar_liveness::transcript::{Label, label};
 use didar_liveness::{Answer, Live, Policy, TranscriptBuilder, judge};
 use didar_protocol::id::AttemptId;
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{Motion, PassiveSummary, Picture, Quality, Template};
 use didar_protocol::reason::Reason;
-use didar_protocol::transcript::{CameraFacts, FrameSample, Spectrum, Switch};
+use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum, Switch};
 use didar_vision::{
     AlignedFace, Face, FrameView, LightGrid, LiveFace, LivenessProof, PassiveCrop, Perceiver, Portrait, Sight,
-    VisionError, align, light_grid, passive_crop, portrait, quality,
+    VisionError, align, eyes_open, light_grid, passive_crop, portrait, quality,
 };
 
+use super::sample::{centre, sample};
 use crate::attempt::event::{Event, Finding, Findings, Proof, ProofOrder, Refutation};
 use crate::time::Moment;
 
@@ -55,6 +55,7 @@ pub(super) struct Collector {
     witnesses: Vec<AlignedFace>,
     last: Option<AlignedFace>,
     track: Option<u64>,
+    breaks: u8,
     last_at_us: Option<u32>,
     place: Option<[f32; 2]>,
     print: Option<[u8; 8]>,
@@ -81,6 +82,7 @@ impl Collector {
             witnesses: Vec::new(),
             last: None,
             track: None,
+            breaks: 0,
             last_at_us: None,
             place: None,
             print: None,
@@ -129,28 +131,18 @@ impl Collector {
         }
         self.last_at_us = Some(at_us);
         light_grid(view, face, &mut self.grid);
-        let centre = centre(face);
-        self.note_motion(centre);
-        self.builder.frame(self.sample(face, at_us, centre));
+        self.note_motion(centre(face));
+        if self.track.is_some_and(|track| track != face.track) {
+            self.breaks = self.breaks.saturating_add(1);
+        }
+        let open = eyes_open(&face.landmarks);
+        self.lids.0 |= open < BLINK.0;
+        self.lids.1 |= open > BLINK.1;
+        self.builder.frame(sample(face, &self.grid, at_us, self.breaks));
         if self.shows_the_wanted_light(at_us) {
             self.keep(view, face, at_us);
         }
         self.witness(view, face);
-    }
-
-    fn sample(&self, face: &Face, at_us: u32, centre: [f32; 2]) -> FrameSample {
-        let centidegrees = |angle: f32| (angle * 100.0).round() as i16;
-        FrameSample {
-            at_us,
-            slot: 0,
-            pose_cdeg: [face.pose.yaw, face.pose.pitch, face.pose.roll].map(centidegrees),
-            eyes_px10: (face.interocular_px * 10.0).round() as u16,
-            centre_px10: centre.map(|px| (px * 10.0).round() as i32),
-            means: self.grid.means,
-            clipped: self.grid.clipped,
-            background: self.grid.background.to_vec(),
-            print: self.grid.print,
-        }
     }
 
     fn note_motion(&mut self, centre: [f32; 2]) {
@@ -173,8 +165,6 @@ impl Collector {
 
     fn keep(&mut self, view: &FrameView<'_>, face: &Face, at_us: u32) {
         let measured = quality(view, face);
-        self.lids.0 |= measured.eyes_open < BLINK.0;
-        self.lids.1 |= measured.eyes_open > BLINK.1;
         match passive_crop(view, face) {
             Ok(crop) if self.crops.len() < CROPS_MAX => self.crops.push(crop),
             Ok(_) => {}
@@ -223,13 +213,14 @@ impl Collector {
     /// A network failed.
     pub(super) fn judge(mut self, perceiver: &mut Perceiver, policy: &Policy) -> Result<Event, VisionError> {
         let attempt = self.order.attempt;
-        let chosen = self.choose();
+        let mut transcript = self.builder.finish();
+        let chosen = self.choose(&transcript);
+        transcript.embedded_at_us = chosen.as_ref().map(|chosen| chosen.at_us);
         let mut findings = self.findings(perceiver)?;
         findings.quality = chosen.as_ref().map(|chosen| chosen.quality).unwrap_or_default();
         if let Some(chosen) = &chosen {
             findings.continuity_milli = self.continuity_milli(perceiver, &chosen.face)?;
         }
-        let transcript = self.builder.finish();
         let evidence = judge(
             &transcript,
             &self.order.code,
@@ -263,13 +254,10 @@ impl Collector {
     }
 
     /// The best face that was truly and wholly in the wanted light, now that every switch is known.
-    fn choose(&mut self) -> Option<Candidate> {
-        let (switches, camera, code) = (&self.switches, &self.camera, &self.order.code);
-        let light = wanted(camera.spectrum);
-        let lit = |at_us| match label(switches, camera, at_us) {
-            Label::Slot(slot) => code.get(usize::from(slot)) == Some(&light),
-            Label::Mixed | Label::Outside => false,
-        };
+    fn choose(&mut self, transcript: &LightTranscript) -> Option<Candidate> {
+        let light = wanted(self.camera.spectrum);
+        let shows = |slot: u8| transcript.code.get(usize::from(slot)) == Some(&light);
+        let lit = |at_us| transcript.frames.iter().any(|frame| frame.at_us == at_us && shows(frame.slot));
         let best = (0..self.candidates.len())
             .filter(|&n| lit(self.candidates[n].at_us))
             .max_by_key(|&n| self.candidates[n].worth)?;
@@ -316,11 +304,6 @@ const fn wanted(spectrum: Spectrum) -> Light {
         Spectrum::ColourNoFilter | Spectrum::ColourAndInfrared => Light::Off,
         Spectrum::Infrared => Light::Both,
     }
-}
-
-fn centre(face: &Face) -> [f32; 2] {
-    let sum = face.five.iter().fold([0.0, 0.0], |sum, point| [sum[0] + point[0], sum[1] + point[1]]);
-    sum.map(|sum| sum / 5.0)
 }
 
 fn encode(portrait: &Portrait) -> Option<Picture> {

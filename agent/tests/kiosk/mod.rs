@@ -320,6 +320,9 @@ fn judged(order: ProofOrder, live: bool) -> Event {
         exposure_us: 12_000,
         delay_us: 400,
         baseline_mm: 90,
+        readout_us: 0,
+        focal_px10: 7_300,
+        noise_milli: 0,
         spectrum: Spectrum::ColourNoFilter,
     };
     let transcript = TranscriptBuilder::new(CodeShape::AT_30, &order.code, camera).finish();

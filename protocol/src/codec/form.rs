@@ -125,3 +125,15 @@ impl<const N: usize> Form<[u16; N]> for Packed16 {
         Ok(numbers.try_into().expect("the form's length is the array's"))
     }
 }
+
+/// Signed numbers in two's complement.
+impl<const N: usize> Form<[i16; N]> for Packed16 {
+    fn write(&self, value: &[i16; N]) -> Option<Item> {
+        self.write(&value.map(i16::cast_unsigned))
+    }
+
+    fn read(&self, item: Option<Item>) -> Result<[i16; N], Refused> {
+        let numbers: [u16; N] = self.read(item)?;
+        Ok(numbers.map(u16::cast_signed))
+    }
+}

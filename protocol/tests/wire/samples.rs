@@ -91,12 +91,17 @@ pub(crate) fn transcript(shape: CodeShape, frames: usize) -> LightTranscript {
         switches: switches.chain([Switch { at_us: code.len() as u32 * slot_us, light: Light::Off }]).collect(),
         frames: (0..frames).map(|at| frame(at as u32 * 33_333, (at / 2) as u8 % shape.slots)).collect(),
         code,
+        mixed: 3,
+        embedded_at_us: (frames > 0).then_some(0),
         camera: CameraFacts {
             gamma_milli: 2200,
             frame_us: 33_333,
             exposure_us: 10_000,
             delay_us: 1_500,
             baseline_mm: 90,
+            readout_us: 8_000,
+            focal_px10: 7_300,
+            noise_milli: 1_500,
             spectrum: Spectrum::ColourNoFilter,
         },
     }
@@ -113,6 +118,11 @@ fn frame(at_us: u32, slot: u8) -> FrameSample {
         clipped: std::array::from_fn(|cell| if cell == 66 { 12 } else { 0 }),
         background: vec![5_120, 5_130],
         print: [slot; 8],
+        rows_milli: [310, 712],
+        points_px10: [-690, -300, -310, -290, 310, -290, 690, -300, -360, 480, 360, 480, 0, 120, 10, 1010],
+        noise_x256: [380, 390, 400, NO_NOISE],
+        eyes_open: 88,
+        track: 0,
     }
 }
 
@@ -164,7 +174,11 @@ pub(crate) fn attempt_largest() -> Attempt {
         frame.eyes_px10 = u16::MAX;
         frame.centre_px10 = [i32::MIN; 2];
         frame.background = vec![u16::MAX; BACKGROUND_MAX];
+        frame.eyes_open = 100;
+        frame.track = u8::MAX;
     }
+    transcript.embedded_at_us = Some(u32::MAX - 1);
+    transcript.mixed = u16::MAX;
     transcript.switches = vec![Switch { at_us: u32::MAX, light: Light::Both }; SWITCHES_MAX];
     let template = Template::new(f32::MAX, vec![-1; Template::VALUES_MAX]);
     let picture = Some(jpeg(Picture::BYTES_MAX));

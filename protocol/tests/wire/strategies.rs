@@ -90,8 +90,9 @@ pub(crate) fn challenge() -> impl Strategy<Value = Challenge> {
 
 fn frame(slots: u8) -> impl Strategy<Value = FrameSample> {
     let place = (0..slots, uniform3(any::<i16>()), any::<u16>(), uniform2(any::<i32>()));
-    (place, any::<(u16, u8)>(), vec(any::<u16>(), 0..=BACKGROUND_MAX), uniform8(any::<u8>())).prop_map(
-        |((slot, pose_cdeg, eyes_px10, centre_px10), (mean, clipped), background, print)| FrameSample {
+    let more = (any::<[u16; 2]>(), any::<[i16; 2 * POINTS]>(), any::<[u16; NOISE_BANDS]>(), 0..=100u8, any::<u8>());
+    (place, any::<(u16, u8)>(), vec(any::<u16>(), 0..=BACKGROUND_MAX), uniform8(any::<u8>()), more).prop_map(
+        |((slot, pose_cdeg, eyes_px10, centre_px10), (mean, clipped), background, print, more)| FrameSample {
             at_us: 0,
             slot,
             pose_cdeg,
@@ -101,6 +102,11 @@ fn frame(slots: u8) -> impl Strategy<Value = FrameSample> {
             clipped: std::array::from_fn(|cell| clipped.wrapping_mul(cell as u8)),
             background,
             print,
+            rows_milli: more.0,
+            points_px10: more.1,
+            noise_x256: more.2,
+            eyes_open: more.3,
+            track: more.4,
         },
     )
 }
@@ -110,14 +116,28 @@ fn transcript() -> impl Strategy<Value = LightTranscript> {
     shape.prop_flat_map(|shape| {
         let code = vec(select(Light::ALL), usize::from(shape.slots));
         let switch = (any::<u32>(), select(Light::ALL)).prop_map(|(at_us, light)| Switch { at_us, light });
-        let facts = (1..=4000u16, any::<[u32; 3]>(), any::<u16>(), select(Spectrum::ALL));
-        (Just(shape), code, facts, vec(switch, 0..=SWITCHES_MAX), vec(frame(shape.slots), 0..4)).prop_map(
-            |(shape, code, (gamma_milli, us, baseline_mm, spectrum), mut switches, mut frames)| {
+        let facts = (1..=4000u16, any::<[u32; 4]>(), 1..=1_000_000u32, any::<[u16; 2]>(), select(Spectrum::ALL));
+        let frames = (vec(frame(shape.slots), 0..4), any::<(u16, bool)>());
+        (Just(shape), code, facts, vec(switch, 0..=SWITCHES_MAX), frames).prop_map(
+            |(shape, code, (gamma_milli, us, focal_px10, numbers, spectrum), mut switches, (mut frames, more))| {
                 switches.sort_by_key(|switch| switch.at_us);
                 (0..).zip(&mut frames).for_each(|(at, frame)| frame.at_us = at);
-                let [frame_us, exposure_us, delay_us] = us;
-                let camera = CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum };
-                LightTranscript { shape, code, camera, switches, frames }
+                let [frame_us, exposure_us, delay_us, readout_us] = us;
+                let [baseline_mm, noise_milli] = numbers;
+                let camera = CameraFacts {
+                    gamma_milli,
+                    frame_us,
+                    exposure_us,
+                    readout_us,
+                    delay_us,
+                    baseline_mm,
+                    focal_px10,
+                    noise_milli,
+                    spectrum,
+                };
+                let (mixed, embedded) = more;
+                let embedded_at_us = frames.last().filter(|_| embedded).map(|frame| frame.at_us);
+                LightTranscript { shape, code, camera, switches, frames, mixed, embedded_at_us }
             },
         )
     })

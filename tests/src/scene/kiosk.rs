@@ -8,7 +8,7 @@ use super::camera::{Maps, PixelOrder, Recipe, Sensor};
 use super::lamps::{LampLog, Material, maps};
 use super::presentation::{Presentation, RecordedVideo, Sheet, Sway};
 use super::random::Random;
-use super::subject::{GAMMA, Subject};
+use super::subject::{GAMMA, MM_PER_PX, Subject};
 use super::surface::head;
 
 /// Where the subject stands and how light it is there.
@@ -64,6 +64,10 @@ impl CameraModel {
             exposure_us: self.exposure_us,
             delay_us: self.lamp_delay_us,
             baseline_mm: room.baseline_mm as u16,
+            readout_us: 0,
+            // The scene draws every face with the same distance between the eyes, wherever it stands.
+            focal_px10: (10.0 * room.distance_mm / MM_PER_PX) as u32,
+            noise_milli: (1000.0 * self.noise_codes) as u16,
             spectrum: Spectrum::ColourNoFilter,
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use didar_agent::perception::sample;
 use didar_liveness::{Evidence, Policy, Recording, Sequencer, TranscriptBuilder};
 use didar_protocol::id::{AttemptId, DeviceId};
 use didar_protocol::light_code::{CodeShape, Light, light_code};
 use didar_protocol::message::{Motion, PassiveSummary};
-use didar_protocol::transcript::FrameSample;
 use didar_vision::{
     AlignedFace, Face, FrameView, LightGrid, Mark, Perceiver, VisionError, align, light_grid, passive_crop,
 };
@@ -137,18 +137,7 @@ impl Watch {
             self.first = Some(align(view, face));
         }
         let Some(at_us) = code_us.and_then(|us| u32::try_from(us).ok()) else { return };
-        let centidegrees = |degrees: f32| (degrees * 100.0) as i16;
-        self.builder.frame(FrameSample {
-            at_us,
-            slot: 0,
-            pose_cdeg: [face.pose.yaw, face.pose.pitch, face.pose.roll].map(centidegrees),
-            eyes_px10: (face.interocular_px * 10.0) as u16,
-            centre_px10: middle.map(|v| (v * 10.0) as i32),
-            means: self.grid.means,
-            clipped: self.grid.clipped,
-            background: self.grid.background.to_vec(),
-            print: self.grid.print,
-        });
+        self.builder.frame(sample(face, &self.grid, at_us, 0));
         self.last = Some(align(view, face));
     }
 
