@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn one_changed_pixel_changes_the_print() {
         let before = grid(|_, _| 100, &upright());
-        let after = grid(|x, y| if (x, y) == (200, 150) { 101 } else { 100 }, &upright());
+        let after = grid(|x, y| if (x, y) == (200, 149) { 101 } else { 100 }, &upright());
         assert_ne!(before.print, after.print);
         assert_eq!(before.print, grid(|_, _| 100, &upright()).print);
     }

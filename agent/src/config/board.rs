@@ -89,7 +89,8 @@ impl Board {
             }
             ScreenText::None {} => ScreenDevice::None,
         };
-        let SensorText { rate, gamma_milli, exposure_us, spectrum, stall_ms } = file.sensor;
+        let SensorText { rate, gamma_milli, exposure_us, readout_us, focal_px, noise_milli, spectrum, stall_ms } =
+            file.sensor;
         let frame_us = 1_000_000 / rate;
         if !(BASELINE_LEAST_MM..=100).contains(&baseline_mm) {
             let lawful = "60 to 100: less gives no relief, more leaves the face";
@@ -101,12 +102,30 @@ impl Board {
         if !(100..frame_us).contains(&exposure_us) {
             return Err(range(path, "sensor.exposure_us", exposure_us, "100 to less than one frame at sensor.rate"));
         }
+        if readout_us > frame_us {
+            return Err(range(
+                path,
+                "sensor.readout_us",
+                readout_us,
+                "at most one frame at sensor.rate; 0: global shutter",
+            ));
+        }
         Ok(Self {
             name,
             camera,
             lamps,
             screen,
-            facts: CameraFacts { gamma_milli, frame_us, exposure_us, delay_us, baseline_mm, spectrum: spectrum.into() },
+            facts: CameraFacts {
+                gamma_milli,
+                frame_us,
+                exposure_us,
+                readout_us,
+                delay_us,
+                baseline_mm,
+                focal_px10: 10 * focal_px,
+                noise_milli,
+                spectrum: spectrum.into(),
+            },
             code: code(path, &file.code)?,
             stall: Duration::from_millis(stall_ms),
         })
@@ -152,6 +171,9 @@ struct SensorText {
     rate: u32,
     gamma_milli: u16,
     exposure_us: u32,
+    readout_us: u32,
+    focal_px: u32,
+    noise_milli: u16,
     spectrum: SpectrumText,
     stall_ms: u64,
 }
@@ -216,12 +238,19 @@ fn check_kinds(path: &Path, file: &BoardFile, env: Env) -> Result<(), ConfigErro
 }
 
 fn check_sensor(path: &Path, sensor: &SensorText) -> Result<(), ConfigError> {
-    let SensorText { rate, gamma_milli, spectrum, stall_ms, .. } = *sensor;
+    let SensorText { rate, gamma_milli, focal_px, noise_milli, spectrum, stall_ms, .. } = *sensor;
     if !(10..=200).contains(&rate) {
         return Err(range(path, "sensor.rate", rate, "10 to 200 frames a second"));
     }
     if !(1..=4000).contains(&gamma_milli) {
         return Err(range(path, "sensor.gamma_milli", gamma_milli, "1 to 4000; 1000 is linear"));
+    }
+    if !(100..=20_000).contains(&focal_px) {
+        let lawful = "100 to 20000: the picture's width in pixels / (2 tan(half its angle of view))";
+        return Err(range(path, "sensor.focal_px", focal_px, lawful));
+    }
+    if noise_milli > 20_000 {
+        return Err(range(path, "sensor.noise_milli", noise_milli, "0 to 20000; 0 is not measured"));
     }
     if !(100..=10_000).contains(&stall_ms) {
         return Err(range(path, "sensor.stall_ms", stall_ms, "100 to 10000"));

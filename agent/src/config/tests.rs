@@ -42,6 +42,8 @@ fn errors_name_place_and_cure() {
         (read(("board = \"bridge\"", "board = \"moon\""), SAME), "moon.toml"),
         (read(SAME, ("wrong_allowed = 0", "wrong_allowed = 1")), "2^-20"),
         (read(SAME, ("baseline_mm = 90", "baseline_mm = 30")), "lamps.baseline_mm is 30"),
+        (read(SAME, ("focal_px = 730", "focal_px = 0")), "sensor.focal_px is 0"),
+        (read(SAME, ("readout_us = 0", "readout_us = 40000")), "sensor.readout_us is 40000"),
         (read(SAME, ("kind = \"bridge\"", "kind = \"teapot\"")), "teapot"),
         (read(SAME, ("exposure_us = 12000", "exposure_us = 40000")), "sensor.exposure_us is 40000"),
         (read(SAME, ("rate = 30", "rate = 3")), "sensor.rate is 3"),
