@@ -3,7 +3,7 @@
 //! Fitting and decoding on the same slot is circular: with enough noise a wrong code then explains itself. Left out,
 //! a slot can only be right if the other slots already knew what each state looks like.
 
-use didar_protocol::light_code::Light;
+use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::transcript::{CELLS, LightTranscript};
 
 use crate::fit::{Fit, Look};
@@ -20,6 +20,11 @@ pub struct Decoded {
     /// Share of the changes of brightness that the ordered code explains, each slot predicted by the others; 1 is all,
     /// 0 or less is none.
     pub explained: f64,
+}
+
+/// Whether a code counts as shown: slots that nothing shows count as wrong ones.
+pub fn passes(wrong: usize, missing: usize, shape: CodeShape) -> bool {
+    wrong.saturating_add(missing) <= usize::from(shape.wrong_allowed)
 }
 
 const STATES: [Light; 4] = [Light::Off, Light::Left, Light::Right, Light::Both];
@@ -50,10 +55,9 @@ pub(crate) fn decode_looks(looks: &[Look], code: &[Light], wrong_max: usize) -> 
             break;
         }
         for look in own {
-            let factor = fit.factor(look, ordered);
-            for (cell, fitted) in fit.face.iter().enumerate() {
-                if let (Some(fitted), false) = (fitted, look.clipped[cell]) {
-                    let (seen, expected) = (look.face[cell], fitted.at(factor, ordered));
+            for (cell, expected) in fit.expected(look, ordered).into_iter().enumerate() {
+                if let (Some(expected), false) = (expected, look.clipped[cell]) {
+                    let seen = look.face[cell];
                     unexplained += (seen - expected) * (seen - expected);
                     changes += (seen - mean[cell]) * (seen - mean[cell]);
                 }

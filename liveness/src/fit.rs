@@ -1,7 +1,8 @@
 //! The light of every cell: ambient, left lamp, right lamp, by least squares over the frames.
 //!
 //! A cell's linear brightness is `g A + l L + r R`, with `l` and `r` 0 or 1 by the slot's state and `g` the frame's
-//! ambient factor: lamps of the mains flicker, and the background shows it, because it hardly sees our lamps.
+//! ambient factor: lamps of the mains flicker, and the background shows it, because it hardly sees our lamps. Under a
+//! rolling shutter each row has its own: the factor is then a wave of the flicker's frequency over the rows.
 
 use didar_protocol::light_code::Light;
 use didar_protocol::transcript::{CELLS, GRID, LightTranscript};
@@ -14,6 +15,30 @@ pub(crate) struct Look {
     pub(crate) face: [f64; CELLS],
     pub(crate) clipped: [bool; CELLS],
     pub(crate) background: Vec<f64>,
+    /// Cosine and sine of the flicker's phase in each row of the grid, against the picture's first row.
+    waves: [[f64; 2]; GRID],
+    /// The same for each background cell.
+    background_waves: Vec<[f64; 2]>,
+}
+
+/// The ambient light of one frame against the mean.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor {
+    steady: f64,
+    wave: [f64; 2],
+}
+
+impl Factor {
+    /// In a row of this phase.
+    fn at(&self, wave: [f64; 2]) -> f64 {
+        let factor = self.steady + self.wave[0] * wave[0] + self.wave[1] * wave[1];
+        factor.clamp(FACTOR_RANGE.0, FACTOR_RANGE.1)
+    }
+
+    /// In every row of the grid.
+    fn rows(&self, look: &Look) -> [f64; GRID] {
+        look.waves.map(|wave| self.at(wave))
+    }
 }
 
 /// What one cell is made of, 1 = full scale.
@@ -40,9 +65,44 @@ pub(crate) fn looks(transcript: &LightTranscript) -> Vec<Look> {
             face: std::array::from_fn(|cell| linear.of(frame.means[cell])),
             clipped: std::array::from_fn(|cell| frame.clipped[cell] > CLIPPED_MAX),
             background: background.iter().map(|&cell| linear.of(frame.background[cell])).collect(),
+            waves: std::array::from_fn(|row| {
+                let [top, bottom] = frame.rows_milli.map(|milli| f64::from(milli) / 1000.0);
+                wave(transcript, top + (bottom - top) * (row as f64 + 0.5) / GRID as f64)
+            }),
+            background_waves: background.iter().map(|&cell| wave(transcript, ring_row(cell, width))).collect(),
         })
         .collect()
 }
+
+/// Cosine and sine of the flicker's phase at a height of the picture, 0 to 1; none under a global shutter, where all rows
+/// see the same.
+fn wave(transcript: &LightTranscript, height: f64) -> [f64; 2] {
+    let readout_us = transcript.camera.readout_us;
+    if readout_us == 0 {
+        return [0.0; 2];
+    }
+    let phase = std::f64::consts::TAU * FLICKER_HZ * f64::from(readout_us) / 1e6 * height.clamp(0.0, 1.0);
+    [libm::cos(phase), libm::sin(phase)]
+}
+
+/// Height of a background cell's middle: the cells are a ring of 5 by 5, clockwise from the upper left.
+fn ring_row(cell: usize, cells: usize) -> f64 {
+    let side = cells / 4;
+    if side == 0 {
+        return 0.5;
+    }
+    let along = cell % side;
+    let row = match cell / side {
+        0 => 0,
+        1 => along,
+        2 => side,
+        _ => side - along,
+    };
+    (row as f64 + 0.5) / (side + 1) as f64
+}
+
+/// Lamps flicker at twice the frequency of the mains, which is 50 Hz here.
+const FLICKER_HZ: f64 = 100.0;
 
 /// A cell with more than this share (x 255) of clipped pixels tells a lower bound only: 4 %.
 const CLIPPED_MAX: u8 = 10;
@@ -141,19 +201,22 @@ impl Fit {
             })
             .collect();
         let mut fit = Self { face: Vec::new(), background };
-        let factors: Vec<f64> = used.iter().map(|look| fit.factor(look, code[look.slot])).collect();
-        // Most cells are clipped in no frame: their equations differ in the right side only.
-        let mut whole = Sums::default();
-        used.iter().zip(&factors).for_each(|(look, factor)| whole.expect(*factor, code[look.slot]));
+        let factors: Vec<[f64; GRID]> = used.iter().map(|look| fit.factor(look, code[look.slot]).rows(look)).collect();
+        // Most cells are clipped in no frame: the equations of a row differ in the right side only.
+        let mut whole = [Sums::default(); GRID];
+        for (look, factors) in used.iter().zip(&factors) {
+            whole.iter_mut().zip(factors).for_each(|(sums, factor)| sums.expect(*factor, code[look.slot]));
+        }
         fit.face = (0..CELLS)
             .map(|cell| {
-                let mut sums = whole;
-                for (look, factor) in used.iter().zip(&factors) {
+                let row = cell / GRID;
+                let mut sums = whole[row];
+                for (look, factors) in used.iter().zip(&factors) {
                     let light = code[look.slot];
                     if look.clipped[cell] {
-                        sums.forget(*factor, light);
+                        sums.forget(factors[row], light);
                     } else {
-                        sums.see(*factor, light, look.face[cell]);
+                        sums.see(factors[row], light, look.face[cell]);
                     }
                 }
                 sums.cell(played)
@@ -163,14 +226,28 @@ impl Fit {
     }
 
     /// The ambient factor of a look if its state were `light`, from the background; 1 where the background is dark.
-    pub(crate) fn factor(&self, look: &Look, light: Light) -> f64 {
+    pub(crate) fn factor(&self, look: &Look, light: Light) -> Factor {
         let (l, r) = weights(light);
-        let (mut up, mut down) = (FACTOR_PRIOR, FACTOR_PRIOR);
-        for (cell, &seen) in self.background.iter().zip(&look.background) {
-            up += cell.ambient * (seen - l * cell.left - r * cell.right);
-            down += cell.ambient * cell.ambient;
+        let (mut a, mut b) = ([[0.0; 3]; 3], [FACTOR_PRIOR, 0.0, 0.0]);
+        (0..3).for_each(|k| a[k][k] = FACTOR_PRIOR);
+        for ((cell, &seen), wave) in self.background.iter().zip(&look.background).zip(&look.background_waves) {
+            let terms = [1.0, wave[0], wave[1]].map(|term| term * cell.ambient);
+            let ambient = seen - l * cell.left - r * cell.right;
+            for i in 0..3 {
+                for j in 0..3 {
+                    a[i][j] += terms[i] * terms[j];
+                }
+                b[i] += terms[i] * ambient;
+            }
         }
-        (up / down).clamp(FACTOR_RANGE.0, FACTOR_RANGE.1)
+        let [steady, cosine, sine] = solve(a, b).unwrap_or([1.0, 0.0, 0.0]);
+        Factor { steady, wave: [cosine, sine] }
+    }
+
+    /// What each cell of `look` shows if its state is `light`.
+    pub(crate) fn expected(&self, look: &Look, light: Light) -> [Option<f64>; CELLS] {
+        let factors = self.factor(look, light).rows(look);
+        std::array::from_fn(|cell| self.face[cell].as_ref().map(|fitted| fitted.at(factors[cell / GRID], light)))
     }
 
     /// Mean response of the background to the two lamps.
@@ -183,9 +260,7 @@ impl Fit {
     /// each cell bounded so that a few of them (an eyelid, a glint) cannot decide. Before, the small shift of the
     /// picture under the grid that explains most is taken out: brows and lips that move are no light.
     pub(crate) fn misfit(&self, look: &Look, light: Light) -> f64 {
-        let factor = self.factor(look, light);
-        let expected: [Option<f64>; CELLS] =
-            std::array::from_fn(|cell| self.face[cell].as_ref().map(|fitted| fitted.at(factor, light)));
+        let expected = self.expected(look, light);
         let slopes: [[f64; MOVES]; CELLS] = std::array::from_fn(|cell| slopes(&expected, cell));
         let weight = |cell: usize| {
             let noise = noise(self.face[cell].as_ref().map_or(0.0, |fitted| fitted.ambient.max(0.0)));

@@ -1,7 +1,7 @@
 //! Judges whether a living face answered the light code: pure numbers in, evidence out.
 //!
 //! **Here:** building the light transcript ([`transcript`]), playing the code ([`sequencer`]), the witnesses
-//! ([`decode`], [`relief`], [`motion`]) and their judge ([`judge()`]), the thresholds ([`policy`]), and recordings of
+//! ([`decode`], [`relief`], [`motion`]) and their judge ([`judge()`]), what a guess is worth ([`guess`]), the thresholds ([`policy`]), and recordings of
 //! the judge's inputs as files ([`recorded`]).
 //!
 //! **Not here:** clocks, input and output, models, pixels. The device judges with this code, the matcher judges the
@@ -13,6 +13,7 @@
 pub mod decode;
 mod evidence;
 mod fit;
+pub mod guess;
 mod judge;
 mod linear;
 mod mean_face;
@@ -26,6 +27,7 @@ mod testing;
 pub mod transcript;
 
 pub use evidence::{Answer, Evidence, Live};
+pub use guess::{GuessBound, guess_bound};
 pub use judge::judge;
 pub use policy::{Policy, PolicyError};
 pub use recorded::Recording;

@@ -16,10 +16,16 @@ pub struct Policy {
     pub light: LightPolicy,
     /// The relief.
     pub relief: ReliefPolicy,
+    /// Time.
+    pub timing: TimingPolicy,
     /// Movement.
     pub motion: MotionPolicy,
+    /// Hints of frames that no sensor took.
+    pub injection: InjectionPolicy,
     /// The passive network.
     pub passive: PassivePolicy,
+    /// The sum of the weak evidence.
+    pub fusion: FusionPolicy,
     /// The same face from the first slot to the embedded frame.
     pub continuity: ContinuityPolicy,
 }
@@ -30,8 +36,6 @@ pub struct Policy {
 pub struct CodePolicy {
     /// Slots decoded wrongly beyond what the code allows that still count as a poor picture, not as a spoof.
     pub doubtful_slots: u8,
-    /// Longest sequence, milliseconds: a slow one leaves time for relays.
-    pub sequence_ms_max: u16,
     /// Least share of the brightness' changes that the ordered code explains.
     pub explained_milli_min: i64,
 }
@@ -68,8 +72,16 @@ pub struct ReliefPolicy {
     pub deviation_milli_max: i64,
     /// Least number of cells that can be judged.
     pub cells_min: u16,
-    /// Assumed distance from lens to face.
-    pub distance_mm: u16,
+}
+
+/// Thresholds of time.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimingPolicy {
+    /// Longest sequence, milliseconds: a slow one leaves time for relays.
+    pub sequence_ms_max: u16,
+    /// Frames by which an answer may be late and still be a poor picture; never enough to pass. More is a relay.
+    pub late_frames_max: u8,
 }
 
 /// Thresholds of movement.
@@ -80,16 +92,56 @@ pub struct MotionPolicy {
     pub repeated_max: u16,
     /// Most movement between two frames, of the distance between the eyes.
     pub sway_milli_max: i64,
+    /// Log-likelihood ratio of a blink.
+    pub blink_llr_milli: i64,
+    /// What each second without a blink takes off.
+    pub blinks_milli_per_second: i64,
+    /// Most that missing blinks take off.
+    pub blink_missing_llr_milli: i64,
+    /// Drift over the sequence, thousandths of the distance between the eyes (x 1000), below which nothing moved.
+    pub drift_milli_permille_min: i64,
+    /// What that takes off.
+    pub still_llr_milli: i64,
+    /// Movement of the nose over the face's plane in a turn, of a head's, below which it is a sheet's.
+    pub parallax_milli_min: i64,
+    /// What that takes off.
+    pub parallax_llr_milli: i64,
+}
+
+/// Hints of frames that come from a file: what each takes off as a log-likelihood ratio, and from where on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InjectionPolicy {
+    /// Time stamps nearer to a perfect clock than this, microseconds (x 1000), have no hardware behind them.
+    pub irregular_milli_us_min: i64,
+    /// What that takes off.
+    pub regular_llr_milli: i64,
+    /// Noise in code values (x 1000) below which there is none.
+    pub noise_milli_min: i64,
+    /// The same, of the board's calibrated noise.
+    pub noise_of_calibrated_milli_min: i64,
+    /// What no noise takes off.
+    pub no_noise_llr_milli: i64,
+    /// Growth of the noise with brightness, of a sensor's, beyond which it was painted on.
+    pub noise_follows_milli_max: i64,
+    /// What that takes off.
+    pub noise_follows_llr_milli: i64,
 }
 
 /// Thresholds of the passive network.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PassivePolicy {
-    /// Mean log-likelihood ratio below which the network refuses by itself.
-    pub mean_llr_milli_min: i64,
     /// Least share of frames that could be judged.
     pub judged_milli_min: i64,
+}
+
+/// Thresholds of the sum.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionPolicy {
+    /// Least sum of the passive network's, the movement's and the signal's log-likelihood ratios.
+    pub total_llr_milli_min: i64,
 }
 
 /// Thresholds of continuity.
@@ -98,6 +150,8 @@ pub struct PassivePolicy {
 pub struct ContinuityPolicy {
     /// Least cosine between the sequence's faces and the embedded one.
     pub cosine_milli_min: i64,
+    /// Most tracks of the face over the sequence: a face that is lost and found again may be another one.
+    pub tracks_max: u8,
 }
 
 /// Why a text is no policy.
@@ -129,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_shipped_policy_reads() {
-        assert_eq!(Policy::shipped().version, 1);
+        assert_eq!(Policy::shipped().version, 2);
     }
 
     #[test]

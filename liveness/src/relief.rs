@@ -6,7 +6,7 @@
 //! out of both, and what is left of `q` is measured in units of what is left of `T`: that is `beta`, about 1 for a face
 //! and about 0 for a sheet.
 
-use didar_protocol::transcript::{CELLS, GRID, LightTranscript};
+use didar_protocol::transcript::{CELLS, FrameSample, GRID, LightTranscript};
 
 use crate::fit::{Cell, Fit, noise};
 use crate::linear::{median, solve};
@@ -38,11 +38,23 @@ struct Point {
     weight: f64,
 }
 
-/// Measures the relief of a transcript's face; `distance_mm` is the assumed distance from lens to face.
-pub fn relief(transcript: &LightTranscript, distance_mm: f64) -> Relief {
+/// Measures the relief of a transcript's face.
+pub fn relief(transcript: &LightTranscript) -> Relief {
     let looks = crate::fit::looks(transcript);
     let fit = Fit::new(&looks, &transcript.code, None);
-    relief_of(transcript, &fit, distance_mm)
+    relief_of(transcript, &fit, distance_mm(transcript))
+}
+
+/// From the lens to the face, millimetres: an adult's eyes are 63 mm apart, and a head that turns shows less of it.
+pub fn distance_mm(transcript: &LightTranscript) -> f64 {
+    let apart = |frame: &FrameSample| {
+        let yaw = f64::from(frame.pose_cdeg[0]) / 100.0;
+        let across = libm::cos(yaw.clamp(-POSE_MAX_DEG, POSE_MAX_DEG) * (std::f64::consts::PI / 180.0));
+        f64::from(frame.eyes_px10.max(1)) / across
+    };
+    let eyes_px10 = median(transcript.frames.iter().map(apart).collect()).max(1.0);
+    let distance = f64::from(transcript.camera.focal_px10) * INTEROCULAR_MM / eyes_px10;
+    distance.clamp(DISTANCE_MM.0, DISTANCE_MM.1)
 }
 
 pub(crate) fn relief_of(transcript: &LightTranscript, fit: &Fit, distance_mm: f64) -> Relief {
@@ -304,6 +316,10 @@ fn place(index: usize) -> f64 {
     (index as f64 + 0.5) * 2.0 / GRID as f64 - 1.0
 }
 
+/// Distance between an adult's eyes.
+const INTEROCULAR_MM: f64 = 63.0;
+/// Distances from lens to face that are believed, millimetres.
+const DISTANCE_MM: (f64, f64) = (250.0, 1200.0);
 /// Half the grid's side.
 const HALF_MM: f64 = 66.0;
 /// Least share of a cell that the face must cover, thousandths.
@@ -341,7 +357,7 @@ mod tests {
     fn beta_of(surface: Surface, seed: u64) -> Relief {
         let mut world = World::face(seed);
         world.surface = surface;
-        relief(&world.play(&code(seed)), 500.0)
+        relief(&world.play(&code(seed)))
     }
 
     #[test]

@@ -70,6 +70,10 @@ pub(crate) struct World {
     pub(crate) flicker: f64,
     pub(crate) strength: [f64; 2],
     pub(crate) start_us: u32,
+    /// Response of the background, of the face's.
+    pub(crate) behind: f64,
+    /// From the first row of the picture to the last.
+    pub(crate) readout_us: u32,
 }
 
 pub(crate) struct Random(pub(crate) u64);
@@ -99,6 +103,8 @@ impl World {
             flicker: 0.0,
             strength: [1.0; 2],
             start_us: 100_000,
+            behind: 0.02,
+            readout_us: 0,
         }
     }
 
@@ -120,7 +126,8 @@ impl World {
     }
 
     pub(crate) fn play(&self, code: &[Light]) -> LightTranscript {
-        let mut builder = TranscriptBuilder::new(CodeShape::AT_30, code, CAMERA);
+        let camera = CameraFacts { readout_us: self.readout_us, ..CAMERA };
+        let mut builder = TranscriptBuilder::new(CodeShape::AT_30, code, camera);
         let mut random = Random(self.seed);
         let skin: Vec<f64> = (0..CELLS).map(|_| (0.8 + 0.2 * random.normal()).clamp(0.2, 1.2)).collect();
         let ratios: Vec<f64> = (0..CELLS).map(|cell| self.log_ratio(cell) + 0.02 * random.normal()).collect();
@@ -131,24 +138,39 @@ impl World {
             let at_us = self.start_us + 3_000 + index * 33_333;
             let lit = (at_us.saturating_sub(self.start_us + 1_000) / 66_667) as usize;
             let light = code.get(lit).copied().unwrap_or(Light::Off);
-            let factor = 1.0 + self.flicker * random.normal().clamp(-2.0, 2.0);
+            // Under a rolling shutter the flicker is a wave over the rows, under a global one the same everywhere.
+            let (steady, phase) = (random.normal().clamp(-2.0, 2.0), std::f64::consts::TAU * random.normal());
+            let factor = |height: f64| {
+                let turns = 100.0 * f64::from(self.readout_us) / 1e6 * height;
+                let rolling = (std::f64::consts::TAU * turns + phase).sin();
+                1.0 + self.flicker * if self.readout_us == 0 { steady } else { rolling }
+            };
             let (l, r) = weights(light);
             let (l, r) = (l * self.strength[0], r * self.strength[1]);
             let mut frame = sample(at_us, self.seed);
             for cell in 0..CELLS {
                 let lamps = l * ratios[cell].exp() + r * (-ratios[cell]).exp();
+                let factor = factor(0.3 + 0.4 * ((cell / GRID) as f64 + 0.5) / GRID as f64);
                 let linear = skin[cell] * (factor * self.ambient + self.lamps * lamps) + 0.002 * random.normal();
                 frame.clipped[cell] = if linear >= 1.0 { 255 } else { 0 };
                 frame.means[cell] = encode(linear);
             }
-            for cell in &mut frame.background {
-                *cell = encode(0.5 * factor * self.ambient + 0.02 * self.lamps * (l + r) + 0.002 * random.normal());
+            for (index, cell) in frame.background.iter_mut().enumerate() {
+                let factor = factor(f64::from(RING_ROWS[index]) / 5.0 + 0.1);
+                let light = 0.5 * factor * self.ambient + self.behind * self.lamps * (l + r);
+                *cell = encode(light + 0.002 * random.normal());
             }
             builder.frame(frame);
         }
-        builder.finish()
+        let mut transcript = builder.finish();
+        let dark = |frame: &&FrameSample| code[usize::from(frame.slot)] == Light::Off;
+        transcript.embedded_at_us = transcript.frames.iter().find(dark).map(|frame| frame.at_us);
+        transcript
     }
 }
+
+/// Rows of the background's ring of 5 by 5 cells, clockwise from the upper left.
+const RING_ROWS: [u8; 16] = [0, 0, 0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4, 3, 2, 1];
 
 fn encode(linear: f64) -> u16 {
     (linear.clamp(0.0, 1.0).powf(1.0 / 2.2) * 255.0 * 256.0) as u16

@@ -3,6 +3,8 @@
 //! A blind guess, tolerance included, must pass with a probability of at most 2^-20: [`CodeShape::is_lawful`] holds
 //! it, and the tests below count every sequence.
 
+use std::collections::BTreeMap;
+
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -93,6 +95,26 @@ pub fn light_code(nonce: &[u8; 32], attempt: &AttemptId, device: &DeviceId, shap
     (0..).map(candidate).find(|code: &Vec<Light>| is_valid(code)).expect("valid sequences are frequent")
 }
 
+/// Exact number of valid codes of so many slots, counted by states (count of each up to 2, last state, its run).
+pub fn valid_codes(slots: u8) -> u64 {
+    let mut ways: BTreeMap<([u8; 4], Option<usize>, u8), u64> = BTreeMap::from([(([0; 4], None, 0), 1)]);
+    for _ in 0..slots {
+        let mut next = BTreeMap::new();
+        for ((counts, last, run), number) in ways {
+            for state in 0..4 {
+                let run = if last == Some(state) { run + 1 } else { 1 };
+                if run < 4 {
+                    let mut counts = counts;
+                    counts[state] = (counts[state] + 1).min(2);
+                    *next.entry((counts, Some(state), run)).or_insert(0) += number;
+                }
+            }
+        }
+        ways = next;
+    }
+    ways.iter().filter(|((counts, ..), _)| counts.iter().all(|count| *count == 2)).map(|(_, number)| number).sum()
+}
+
 /// The state of one slot: two bits, the first slot's are the highest.
 fn state(bits: u32, slot: u8) -> Light {
     let number = (bits >> (30 - 2 * u32::from(slot))) & 3;
@@ -109,29 +131,7 @@ fn is_valid(code: &[Light]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
-
-    /// Exact number of valid codes, without enumerating them: states by (count of each up to 2, last, run).
-    fn valid_codes(slots: u8) -> u64 {
-        let mut ways: HashMap<([u8; 4], Option<usize>, u8), u64> = HashMap::from([(([0; 4], None, 0), 1)]);
-        for _ in 0..slots {
-            let mut next = HashMap::new();
-            for ((counts, last, run), number) in ways {
-                for state in 0..4 {
-                    let run = if last == Some(state) { run + 1 } else { 1 };
-                    if run < 4 {
-                        let mut counts = counts;
-                        counts[state] = (counts[state] + 1).min(2);
-                        *next.entry((counts, Some(state), run)).or_insert(0) += number;
-                    }
-                }
-            }
-            ways = next;
-        }
-        ways.iter().filter(|((counts, ..), _)| counts.iter().all(|count| *count == 2)).map(|(_, number)| number).sum()
-    }
 
     /// Number of sequences that differ from a given one in at most `wrong` slots: no guess passes for more codes.
     fn ball(slots: u64, wrong: u64) -> u64 {

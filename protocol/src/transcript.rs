@@ -103,7 +103,8 @@ pub struct FrameSample {
     pub means: [u16; CELLS],
     /// Share of clipped pixels of each cell, x 255.
     pub clipped: [u8; CELLS],
-    /// Mean 8-bit code value x 256 of background cells; at most [`BACKGROUND_MAX`].
+    /// Mean 8-bit code value x 256 of background cells; at most [`BACKGROUND_MAX`]: a ring around the picture's rim, as
+    /// many on each side, clockwise from the upper left corner. A cell that shows the person has 65535.
     pub background: Vec<u16>,
     /// A hash of the pixels in the middle of the picture, at the same places in every frame: identical pictures have
     /// identical prints, wherever the landmarks are found.

@@ -8,6 +8,7 @@ use didar_liveness::{Evidence, Policy, Recording, Sequencer, TranscriptBuilder};
 use didar_protocol::id::{AttemptId, DeviceId};
 use didar_protocol::light_code::{CodeShape, Light, light_code};
 use didar_protocol::message::{Motion, PassiveSummary};
+use didar_protocol::transcript::FrameSample;
 use didar_vision::{
     AlignedFace, Face, FrameView, LightGrid, Mark, Perceiver, VisionError, align, light_grid, passive_crop,
 };
@@ -156,7 +157,10 @@ impl Watch {
             worst_llr_milli: milli(self.llrs.iter().copied().fold(0.0, f32::min)),
             context_missing: self.context_missing,
         };
-        let transcript = self.builder.finish();
+        let mut transcript = self.builder.finish();
+        // As the agent would: a frame in visible light becomes the template.
+        let dark = |frame: &&FrameSample| transcript.code.get(usize::from(frame.slot)) == Some(&Light::Off);
+        transcript.embedded_at_us = transcript.frames.iter().find(dark).map(|frame| frame.at_us);
         let continuity_milli = (continuity * 1000.0) as i16;
         Ok(Recording { transcript, code, passive, motion: self.motion, continuity_milli })
     }
