@@ -13,6 +13,7 @@ for source in targets/*.rs; do
   corpus="$target/corpus/$name"
   mkdir -p "$corpus"
   cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"
+  if [ "$name" = recording ]; then cp ../../liveness/vectors/*.cbor ../../liveness/vectors/*.json "$corpus/"; fi
   log="$target/$name.log"
   if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=98305 \
       -artifact_prefix=artifacts/ "$corpus" >"$log" 2>&1; then

@@ -203,6 +203,9 @@ fn golden_recordings_are_judged_to_the_same_bytes() {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(&file, recording.to_cbor()).unwrap();
+            if name == "live" {
+                std::fs::write(path.with_extension("json"), recording.to_json()).unwrap();
+            }
             std::fs::write(&evidence, recording.judge(&policy).to_bytes()).unwrap();
             std::fs::write(path.with_extension("txt"), recording.judge(&policy).to_string()).unwrap();
         }
