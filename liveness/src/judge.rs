@@ -132,6 +132,10 @@ fn relief(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     if beta >= policy.beta_milli_min && significant {
         return None;
     }
+    // Where much is clipped, what is left of a relief is no reason to accuse anybody.
+    if milli(light::clipped(case)) > case.policy.light.clipped_doubtful_milli_max {
+        return Some(Doubt::Poor(Reason::TooBright));
+    }
     // A face may hide behind a weak or an uncertain relief: that costs a second try and accuses nobody.
     let doubtful = beta >= policy.doubtful_milli_min || deviation > policy.deviation_milli_max;
     Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { Doubt::Spoof(Reason::NoRelief) })

@@ -50,6 +50,8 @@ pub struct LightPolicy {
     pub lit_milli_min: i64,
     /// Most share of cells clipped under a single lamp.
     pub clipped_milli_max: i64,
+    /// Share from which on a missing relief is a poor picture and no spoof.
+    pub clipped_doubtful_milli_max: i64,
     /// Least response of each lamp, of full scale.
     pub response_milli_min: i64,
     /// Least ratio of the weaker lamp to the stronger.

@@ -62,10 +62,17 @@ pub(crate) fn relief_of(transcript: &LightTranscript, fit: &Fit, distance_mm: f6
     let frames = transcript.frames.len().max(4) as f64;
     let points: Vec<Point> = (0..CELLS)
         .filter_map(|cell| {
-            let (light, t) = (fit.face[cell]?, template[cell]?);
+            let (light, Relieved { q: t, facing }) = (fit.face[cell]?, template[cell]?);
             let (q, variance) = log_ratio(&light, frames)?;
             let (column, row) = (cell % GRID, cell / GRID);
-            Some(Point { x: place(column), y: place(row), column, q, t, weight: 1.0 / (variance + SHAPE_VARIANCE) })
+            Some(Point {
+                x: place(column),
+                y: place(row),
+                column,
+                q,
+                t,
+                weight: 1.0 / (variance + shape_variance(facing)),
+            })
         })
         .collect();
     let cells = points.len();
@@ -76,6 +83,13 @@ pub(crate) fn relief_of(transcript: &LightTranscript, fit: &Fit, distance_mm: f6
     let (beta_fold, by_fold) = beta(&points, fold);
     let (beta, deviation) = if beta_cylinder < beta_fold { (beta_cylinder, by_cylinder) } else { (beta_fold, by_fold) };
     Relief { beta, beta_cylinder, beta_fold, deviation, cells }
+}
+
+/// Variance of `q` by faces that differ from the mean one: a normal that leans a little more changes `q` by the square of
+/// how steep the surface is.
+fn shape_variance(facing: f64) -> f64 {
+    let steep = facing * facing;
+    SHAPE_VARIANCE / (steep * steep).max(STEEP_LEAST)
 }
 
 /// `q` of a cell and its variance; `None` where a lamp's light is not above the noise.
@@ -101,9 +115,18 @@ fn mean_pose(transcript: &LightTranscript) -> [f64; 3] {
     })
 }
 
+/// The mean face in one cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relieved {
+    /// Half the logarithm of left against right light.
+    pub(crate) q: f64,
+    /// Cosine between the surface's normal and the line of sight.
+    facing: f64,
+}
+
 /// The mean face's `q` per cell, for a head at `pose` (yaw, pitch, roll, radians) straight before the lens; `None`
 /// where the face does not cover the cell.
-pub(crate) fn template(pose: [f64; 3], baseline_mm: f64, distance_mm: f64) -> [Option<f64>; CELLS] {
+pub(crate) fn template(pose: [f64; 3], baseline_mm: f64, distance_mm: f64) -> [Option<Relieved>; CELLS] {
     let turn = Turn::new(pose);
     std::array::from_fn(|cell| {
         let (x, y) = (place(cell % GRID) * HALF_MM, place(cell / GRID) * HALF_MM);
@@ -120,7 +143,7 @@ pub(crate) fn template(pose: [f64; 3], baseline_mm: f64, distance_mm: f64) -> [O
         let normal = turn.lean(turn.head(shape.normal));
         let left = irradiance(point, normal, [-baseline_mm, 0.0, distance_mm]);
         let right = irradiance(point, normal, [baseline_mm, 0.0, distance_mm]);
-        Some(libm::log(left / right) / 2.0)
+        Some(Relieved { q: libm::log(left / right) / 2.0, facing: normal[2].max(0.0) })
     })
 }
 
@@ -193,7 +216,7 @@ fn best_cylinder(points: &[Point]) -> impl Fn(&Point) -> [f64; TERMS] + use<> {
         for offset in OFFSETS_MM {
             for radius in RADII_MM {
                 let bend = sheet(angle, offset, radius);
-                let left = residue(points, |p| [1.0, p.x, p.y, bend.slope(p)]);
+                let left = residue(points, |p| [1.0, p.x, p.y, bend.slope(p), p.t]);
                 if left < best.0 {
                     best = (left, bend);
                 }
@@ -238,13 +261,13 @@ impl Sheet {
 }
 
 /// Weighted sum of squares of `q` that `terms` cannot explain.
-fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 4]) -> f64 {
-    let (mut a, mut b, mut total) = ([[0.0; 4]; 4], [0.0; 4], 0.0);
+fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 5]) -> f64 {
+    let (mut a, mut b, mut total) = ([[0.0; 5]; 5], [0.0; 5], 0.0);
     for p in points {
         let f = terms(p);
-        for i in 0..4 {
+        for i in 0..5 {
             let weighted = p.weight * f[i];
-            for j in i..4 {
+            for j in i..5 {
                 a[i][j] += weighted * f[j];
             }
             b[i] += weighted * p.q;
@@ -253,7 +276,7 @@ fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 4]) -> f64 {
     }
     mirror(&mut a);
     let Some(x) = solve(a, b) else { return f64::INFINITY };
-    (0..4).fold(total, |left, i| left - x[i] * b[i])
+    (0..5).fold(total, |left, i| left - x[i] * b[i])
 }
 
 #[allow(clippy::needless_range_loop, reason = "rows and columns of a matrix read best by their numbers")]
@@ -332,6 +355,8 @@ const GRAZING: f64 = 0.05;
 const POSE_MAX_DEG: f64 = 45.0;
 /// Variance of `q` by faces that differ from the mean one: 0.05 squared, about a third of the relief's own spread.
 const SHAPE_VARIANCE: f64 = 0.0025;
+/// Surfaces steeper than this (the fourth power of the cosine) count no less.
+const STEEP_LEAST: f64 = 0.01;
 /// With fewer cells than functions and some to spare there is nothing to fit.
 const CELLS_MIN: usize = 2 * TERMS;
 /// Axes tried for the cylinder, over half a turn.
@@ -391,6 +416,7 @@ mod tests {
         for cell in 0..CELLS {
             let mirrored = cell / GRID * GRID + GRID - 1 - cell % GRID;
             let (Some(a), Some(b)) = (flat[cell], flat[mirrored]) else { continue };
+            let (a, b) = (a.q, b.q);
             assert!((a + b).abs() < 0.01, "cell {cell}: {a} and {b}");
         }
     }
@@ -398,7 +424,7 @@ mod tests {
     #[test]
     fn the_left_of_the_nose_is_brighter_under_the_left_lamp() {
         let flat = template([0.0; 3], 90.0, 500.0);
-        let (left, right) = (flat[5 * GRID + 4].unwrap(), flat[5 * GRID + 7].unwrap());
+        let (left, right) = (flat[5 * GRID + 4].unwrap().q, flat[5 * GRID + 7].unwrap().q);
         assert!(left > 0.05 && right < -0.05, "{left} {right}");
     }
 }

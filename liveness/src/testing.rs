@@ -114,7 +114,7 @@ impl World {
         // 90 mm of baseline at 500 mm: the light comes 0.18 from the side.
         let near = 0.18 * 2.0 * x / 500.0;
         let slope = match self.surface {
-            Surface::Face => return template([0.0; 3], 90.0, 500.0)[cell].unwrap_or(0.0),
+            Surface::Face => return template([0.0; 3], 90.0, 500.0)[cell].map_or(0.0, |face| face.q),
             Surface::Plane { tilt } => tilt[0] + tilt[1] * 0.1,
             Surface::Cylinder { axis, radius_mm } => {
                 let s = ((x * axis.cos() + y * axis.sin()) / radius_mm).clamp(-0.95, 0.95);

@@ -76,7 +76,7 @@ fn part(case: &Case<'_>, of: &dyn Fn(&Cell) -> f64) -> f64 {
 }
 
 /// Share of the middle cells that are clipped under a single lamp.
-fn clipped(case: &Case<'_>) -> f64 {
+pub(super) fn clipped(case: &Case<'_>) -> f64 {
     let code = &case.transcript.code;
     let single = case.looks.iter().filter(|look| matches!(code[look.slot], Light::Left | Light::Right));
     let (mut clipped, mut cells) = (0usize, 0usize);
