@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::bridge;
 use crate::config::{Board, CameraDevice, LampsDevice, ScreenDevice};
 use crate::edge::{Camera, Clock, LampError, Lamps, Screen};
+use crate::panel::framebuffer::FrameBuffer;
+use crate::panel::spi::SpiScreen;
 use crate::time::Moment;
 use didar_protocol::light_code::Light;
 
@@ -27,7 +29,7 @@ pub fn open(board: &Board, clock: &Arc<dyn Clock>) -> Devices {
         CameraDevice::Bridge(socket) => {
             let size = match board.screen {
                 ScreenDevice::Bridge { width, height } => (width, height),
-                ScreenDevice::None => (0, 0),
+                ScreenDevice::FrameBuffer { .. } | ScreenDevice::Spi(_) | ScreenDevice::None => (0, 0),
             };
             let (camera, lamps, screen) = bridge::devices(socket, size, Arc::clone(clock));
             Devices {
@@ -36,8 +38,12 @@ pub fn open(board: &Board, clock: &Arc<dyn Clock>) -> Devices {
                     LampsDevice::Bridge => Box::new(lamps),
                     LampsDevice::None => Box::new(NoLamps(Arc::clone(clock))),
                 },
-                screen: match board.screen {
+                screen: match &board.screen {
                     ScreenDevice::Bridge { .. } => Some(Box::new(screen)),
+                    ScreenDevice::FrameBuffer { device, width, height } => {
+                        Some(Box::new(FrameBuffer::new(device, (*width, *height))))
+                    }
+                    ScreenDevice::Spi(panel) => Some(Box::new(SpiScreen::new(panel.clone()))),
                     ScreenDevice::None => None,
                 },
             }

@@ -1,4 +1,5 @@
-//! The simulated kiosk as a board: camera, lamps and screen over one Unix socket.
+//! The simulated kiosk as a board: camera and lamps over one Unix socket, the screen over another, so that no picture
+//! is in a lamp order's way.
 //!
 //! **Here:** the agent's end. The other end listens, sends frames and takes orders; it stands for devices that a
 //! developer's machine does not have. **Not here:** any use of it outside the test environment: the configuration
@@ -6,8 +7,9 @@
 //!
 //! The wire, little endian. Towards the agent, a frame: `DFR1`, a V4L2 pixel format (fourcc), width, height, length and
 //! sequence (u32 each), the start of exposure in nanoseconds of CLOCK_MONOTONIC (u64), `length` bytes of pixels. From the
-//! agent, an order: `C` and whether to capture (0 or 1; 0 at first), `L` and a lamp state (0 off, 1 left, 2 right,
-//! 3 both), or `S`, width and height (u16) and the screen's pixels in RGB565.
+//! agent, an order: `C` and whether to capture (0 or 1; 0 at first), or `L` and a lamp state (0 off, 1 left, 2 right,
+//! 3 both). The screen's socket has the same path with `.screen` after it; over it go pictures: `S`, the screen's width
+//! and height, the first column and row of the part that follows, its width and height (u16 each), its pixels in RGB565.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,8 +19,10 @@ use std::time::Duration;
 
 use didar_protocol::light_code::Light;
 use didar_vision::PixelFormat;
+use zeroize::Zeroize;
 
 use crate::edge::{Camera, CameraError, Clock, Frame, LampError, Lamps, Screen, ScreenError};
+use crate::screen::Area;
 use crate::time::Moment;
 
 /// The three devices of the bridge at `path`. Nothing is connected yet: the camera does that, and does it again after a
@@ -27,9 +31,16 @@ pub fn devices(path: &Path, screen: (u16, u16), clock: Arc<dyn Clock>) -> (Bridg
     let link = Arc::new(Link { path: path.to_path_buf(), orders: Mutex::new(None) });
     (
         BridgeCamera { link: Arc::clone(&link), clock: Arc::clone(&clock), frames: None, since: None },
-        BridgeLamps { link: Arc::clone(&link), clock },
-        BridgeScreen { link, size: screen, bytes: Vec::new() },
+        BridgeLamps { link, clock },
+        BridgeScreen { path: screen_socket(path), size: screen, stream: None, bytes: Vec::new() },
     )
+}
+
+/// Where the bridge at `path` takes the screen's pictures.
+pub fn screen_socket(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".screen");
+    name.into()
 }
 
 /// The bridge's camera.
@@ -49,12 +60,13 @@ pub struct BridgeLamps {
 
 /// The bridge's screen.
 pub struct BridgeScreen {
-    link: Arc<Link>,
+    path: PathBuf,
     size: (u16, u16),
+    stream: Option<UnixStream>,
     bytes: Vec<u8>,
 }
 
-/// The one connection; the camera opens it, lamps and screen write to it.
+/// The one connection of camera and lamps; the camera opens it.
 struct Link {
     path: PathBuf,
     orders: Mutex<Option<UnixStream>>,
@@ -62,6 +74,8 @@ struct Link {
 
 /// Longest wait for the other end to take an order.
 const ORDER_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait for the other end to take a picture of the screen.
+const PICTURE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for the rest of a frame that has begun.
 const FRAME_WAIT: Duration = Duration::from_millis(500);
 /// Largest frame: 4096 x 4096 grey, or 8 megapixels of YUYV.
@@ -152,15 +166,42 @@ impl Screen for BridgeScreen {
         self.size
     }
 
-    fn show(&mut self, pixels: &[u16]) -> Result<(), ScreenError> {
-        let (width, height) = self.size;
+    fn show(&mut self, pixels: &[u16], area: Area) -> Result<(), ScreenError> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self.open().map_err(|cause| ScreenError::Open { place: self.place(), cause })?,
+        };
         self.bytes.clear();
-        self.bytes.extend(pixels.iter().flat_map(|pixel| pixel.to_le_bytes()));
-        let [w0, w1] = width.to_le_bytes();
-        let [h0, h1] = height.to_le_bytes();
-        self.link
-            .order(&[&[b'S', w0, w1, h0, h1], &self.bytes])
-            .map_err(|cause| ScreenError { place: self.link.path.display().to_string(), cause })
+        self.bytes.push(b'S');
+        let (width, height) = self.size;
+        for number in [width, height, area.x, area.y, area.width, area.height] {
+            self.bytes.extend(number.to_le_bytes());
+        }
+        let rows = area.rows(pixels, width);
+        self.bytes.extend(rows.flatten().flat_map(|pixel| pixel.to_le_bytes()));
+        // After a failure the stream is closed: the rest of a picture would be read as another one.
+        stream.write_all(&self.bytes).map_err(|cause| ScreenError::Write { place: self.place(), cause })?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+}
+
+impl BridgeScreen {
+    fn open(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(&self.path)?;
+        stream.set_write_timeout(Some(PICTURE_WAIT))?;
+        Ok(stream)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl Drop for BridgeScreen {
+    /// The last picture may show a person.
+    fn drop(&mut self) {
+        self.bytes.zeroize();
     }
 }
 
@@ -310,7 +351,7 @@ mod tests {
     fn orders_reach_the_other_end_and_fail_without_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge");
-        let (mut camera, mut lamps, mut screen) = devices(&path, (2, 1), Arc::new(SystemClock::new(0)));
+        let (mut camera, mut lamps, _screen) = devices(&path, (2, 1), Arc::new(SystemClock::new(0)));
         assert!(lamps.set(Light::Left).is_err(), "nothing is connected");
         assert!(matches!(camera.next(&mut Frame::empty(), WAIT), Err(CameraError::Open { .. })));
 
@@ -325,9 +366,28 @@ mod tests {
         });
         camera.next(&mut Frame::empty(), WAIT).unwrap();
         lamps.set(Light::Both).unwrap();
-        screen.show(&[0x0102, 0x0304]).unwrap();
         camera.rest();
-        drop((camera, lamps, screen));
-        assert_eq!(peer.join().unwrap(), b"C\x01L\x03S\x02\0\x01\0\x02\x01\x04\x03C\0L\0");
+        drop((camera, lamps));
+        assert_eq!(peer.join().unwrap(), b"C\x01L\x03C\0L\0");
+    }
+
+    #[test]
+    fn a_picture_reaches_the_screens_own_socket_and_fails_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge");
+        let (_, _, mut screen) = devices(&path, (2, 2), Arc::new(SystemClock::new(0)));
+        let area = Area { x: 1, y: 0, width: 1, height: 2 };
+        let error = screen.show(&[1, 2, 3, 4], area).unwrap_err();
+        assert!(matches!(error, ScreenError::Open { .. }) && error.to_string().contains("bridge.screen"), "{error}");
+
+        let listener = UnixListener::bind(screen_socket(&path)).unwrap();
+        let peer = thread::spawn(move || {
+            let mut pictures = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut pictures).unwrap();
+            pictures
+        });
+        screen.show(&[1, 0x0203, 3, 0x0405], area).unwrap();
+        drop(screen);
+        assert_eq!(peer.join().unwrap(), b"S\x02\0\x02\0\x01\0\0\0\x01\0\x02\0\x03\x02\x05\x04");
     }
 }

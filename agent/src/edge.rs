@@ -11,6 +11,7 @@ use didar_protocol::reason::Reason;
 use didar_vision::PixelFormat;
 use zeroize::Zeroize;
 
+use crate::screen::Area;
 use crate::time::Moment;
 
 /// One picture of the camera. Reused from frame to frame; wiped on drop.
@@ -122,24 +123,47 @@ pub struct LampError {
 
 /// The screen, 16 bits a pixel (RGB565). Owned by the screen's thread.
 pub trait Screen: Send {
-    /// Width and height in pixels.
+    /// Width and height in pixels, upright as people see it.
     fn size(&self) -> (u16, u16);
 
-    /// Shows `pixels`, row by row from the top left; `width * height` of them.
+    /// Shows the part `area` of the picture `pixels`: `width * height` of them, row by row from the top left. The rest
+    /// is as it was shown last. Opens the device where that was not done yet, or not since an error.
     ///
     /// # Errors
-    /// The screen is gone; the caller goes on without and tries at the next view.
-    fn show(&mut self, pixels: &[u16]) -> Result<(), ScreenError>;
+    /// The screen is not there, is not what the board's file says, or is gone. The caller goes on without, and tries
+    /// again later with the whole picture.
+    fn show(&mut self, pixels: &[u16], area: Area) -> Result<(), ScreenError>;
 }
 
 /// The screen did not take the picture.
 #[derive(Debug, thiserror::Error)]
-#[error("screen at {place} cannot be written: {cause}")]
-pub struct ScreenError {
-    /// Which screen.
-    pub place: String,
-    /// What the system said.
-    pub cause: std::io::Error,
+pub enum ScreenError {
+    /// It cannot be opened.
+    #[error("cannot open screen {place}: {cause}; is it connected, and may this user write to it? The kiosk serves on without")]
+    Open {
+        /// Which device.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// It cannot be written to any more.
+    #[error("screen {place} takes no picture: {cause}")]
+    Write {
+        /// Which device.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// It is not what the board's file says.
+    #[error("screen {place} is {found}; the board's file says {needed}")]
+    Mismatch {
+        /// Which device.
+        place: String,
+        /// What it is.
+        found: String,
+        /// What was expected.
+        needed: String,
+    },
 }
 
 /// What travels to the matcher. The bytes are signed, and sealed where they name a person, by [`crate::ask`].

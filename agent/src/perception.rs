@@ -13,6 +13,7 @@
 mod capture;
 mod guide;
 mod inbox;
+mod mirror;
 mod proof;
 mod sample;
 
@@ -31,11 +32,13 @@ use didar_vision::{FrameView, ModelError, Models, Perceiver, Role, Sight, Unpack
 use tokio::sync::mpsc::Sender;
 
 use crate::attempt::event::{Event, Hint, ProofOrder};
+use crate::display::Viewfinder;
 use crate::edge::{Camera, Frame};
 use crate::time::Moment;
 pub use guide::Placement;
 use guide::{Guide, Seen, Told};
 use inbox::{Inbox, Wanted, Work};
+use mirror::Mirror;
 use proof::Collector;
 pub use sample::sample;
 
@@ -99,7 +102,8 @@ pub enum PerceptionError {
 }
 
 impl Perception {
-    /// Makes the networks ready and starts the threads; what they see arrives over `events`.
+    /// Makes the networks ready and starts the threads; what they see arrives over `events`, and pictures for the oval
+    /// go to `viewfinder`.
     ///
     /// # Errors
     /// A model does not fit its manifest, or the system gave no thread.
@@ -107,6 +111,7 @@ impl Perception {
         camera: Box<dyn Camera>,
         models: &Models,
         settings: Settings,
+        viewfinder: Viewfinder,
         events: Sender<Event>,
     ) -> Result<Self, PerceptionError> {
         let inbox = Arc::new(Inbox::new());
@@ -114,6 +119,7 @@ impl Perception {
         let watcher = Watcher {
             perceiver: Perceiver::new(models)?,
             unpacker: Unpacker::new(),
+            mirror: Mirror::new(viewfinder),
             settings: settings.clone(),
             events: events.clone(),
             doing: Doing::Resting,
@@ -179,6 +185,7 @@ enum Doing {
 struct Watcher {
     perceiver: Perceiver,
     unpacker: Unpacker,
+    mirror: Mirror,
     settings: Settings,
     events: Sender<Event>,
     doing: Doing,
@@ -231,7 +238,10 @@ impl Watcher {
                     collector.code_is_over(attempt);
                 }
             }
-            Order::Rest => self.doing = Doing::Resting,
+            Order::Rest => {
+                self.doing = Doing::Resting;
+                self.mirror.rest();
+            }
         }
     }
 
@@ -255,6 +265,7 @@ impl Watcher {
             let _ = self.events.blocking_send(Event::Mended(Reason::CameraFault));
         }
         self.spoiled = 0;
+        self.mirror.show(&view, frame.captured_at);
         let event = match see(&mut self.perceiver, &mut self.doing, &view, frame.captured_at) {
             Ok(event) => event,
             Err(error) => {

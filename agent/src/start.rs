@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use didar_agent::attempt::{Event, Machine};
 use didar_agent::board::{self, Devices};
+use didar_agent::buzzer::{Buzzer, BuzzerLine};
 use didar_agent::config::Config;
 use didar_agent::display::Display;
 use didar_agent::edge::{Clock, Outbox};
@@ -97,17 +98,18 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
     let models = Models::load(&config.models)?;
     let references = perception::references(&models);
     let Devices { camera, lamps, screen } = board::open(&config.board, &clock);
+    let display = screen
+        .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
+        .transpose()
+        .with_context(|| format!("board {}", config.board.name))?;
     let settings = perception::Settings {
         shape: config.board.code,
         camera: config.board.facts.clone(),
         placement: config.placement.clone(),
         stall: config.board.stall,
     };
-    let perception = Perception::start(camera, &models, settings, events.clone())?;
-    let display = screen
-        .map(|screen| Display::start(screen, config.help.clone()))
-        .transpose()
-        .with_context(|| format!("board {}", config.board.name))?;
+    let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
+    let perception = Perception::start(camera, &models, settings, viewfinder, events.clone())?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
     let boot = boot()?;
     let settings = uplink_settings(config, references, boot);
@@ -126,6 +128,7 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         lamps,
         perception: Box::new(perception),
         display,
+        buzzer: config.board.buzzer.as_ref().and_then(buzzer),
         uplink: Box::new(uplink),
         outbox: Box::new(outbox),
         journal: Arc::new(Journal::default()),
@@ -133,6 +136,11 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         state: LoopState::default(),
     };
     Ok((agent, faults))
+}
+
+/// The buzzer; a kiosk whose buzzer is broken serves without.
+fn buzzer(place: &BuzzerLine) -> Option<Buzzer> {
+    Buzzer::open(place).inspect_err(|error| tracing::error!("{error} The kiosk serves on without")).ok()
 }
 
 fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {

@@ -27,6 +27,7 @@ mod picture;
 mod pose;
 mod quality;
 mod tflite;
+mod thumbnail;
 mod warp;
 
 pub use align::{ALIGNED_SIDE, AlignedFace, align, align_into};
@@ -41,3 +42,4 @@ pub use perceive::{Perceiver, Sight, VisionError};
 pub use picture::{Picture, PictureError, Portrait, portrait};
 pub use pose::Pose;
 pub use quality::{Quality, eyes_open, quality};
+pub use thumbnail::thumbnail;

@@ -9,6 +9,8 @@ use didar_protocol::transcript::{CameraFacts, Spectrum};
 use serde::Deserialize;
 
 use super::{ConfigError, range, read_toml};
+use crate::buzzer::BuzzerLine;
+use crate::panel::spi::{Controller, Order, SpiPanel, Turn};
 use crate::screen::Canvas;
 
 /// A board: its devices, and the facts of them that the judgement needs.
@@ -22,6 +24,8 @@ pub struct Board {
     pub lamps: LampsDevice,
     /// The screen.
     pub screen: ScreenDevice,
+    /// The buzzer's line, where there is one.
+    pub buzzer: Option<BuzzerLine>,
     /// Facts of camera and lamps that the judgement needs.
     pub facts: CameraFacts,
     /// The light code that this camera can show.
@@ -56,6 +60,17 @@ pub enum ScreenDevice {
         /// Rows.
         height: u16,
     },
+    /// The kernel's frame buffer.
+    FrameBuffer {
+        /// The device, e.g. `/dev/fb0`.
+        device: PathBuf,
+        /// Pixels a row.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// A panel on SPI.
+    Spi(SpiPanel),
     /// There is none: the kiosk's application shows what the local API tells.
     None,
 }
@@ -82,13 +97,7 @@ impl Board {
             LampsText::Bridge { delay_us, baseline_mm } => (LampsDevice::Bridge, delay_us, baseline_mm),
             LampsText::None {} => (LampsDevice::None, 0, BASELINE_LEAST_MM),
         };
-        let screen = match file.screen {
-            ScreenText::Bridge { width, height } => {
-                check_panel(path, width, height)?;
-                ScreenDevice::Bridge { width, height }
-            }
-            ScreenText::None {} => ScreenDevice::None,
-        };
+        let screen = screen(path, file.screen)?;
         let SensorText { rate, gamma_milli, exposure_us, readout_us, focal_px, noise_milli, spectrum, stall_ms } =
             file.sensor;
         let frame_us = 1_000_000 / rate;
@@ -115,6 +124,7 @@ impl Board {
             camera,
             lamps,
             screen,
+            buzzer: file.buzzer.map(|BuzzerText { chip, line }| BuzzerLine { chip, line }),
             facts: CameraFacts {
                 gamma_milli,
                 frame_us,
@@ -143,6 +153,7 @@ struct BoardFile {
     lamps: LampsText,
     code: CodeText,
     screen: ScreenText,
+    buzzer: Option<BuzzerText>,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +173,33 @@ enum LampsText {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 enum ScreenText {
     Bridge { width: u16, height: u16 },
+    Framebuffer { device: PathBuf, width: u16, height: u16 },
+    Spi(SpiText),
     None {},
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpiText {
+    device: PathBuf,
+    speed_hz: u32,
+    controller: Controller,
+    chip: PathBuf,
+    data_line: u32,
+    reset_line: Option<u32>,
+    backlight_line: Option<u32>,
+    turn: u16,
+    colours: Order,
+    inverted: bool,
+    width: u16,
+    height: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BuzzerText {
+    chip: PathBuf,
+    line: u32,
 }
 
 #[derive(Deserialize)]
@@ -263,13 +300,65 @@ fn check_sensor(path: &Path, sensor: &SensorText) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn screen(path: &Path, text: ScreenText) -> Result<ScreenDevice, ConfigError> {
+    Ok(match text {
+        ScreenText::Bridge { width, height } => {
+            check_panel(path, width, height)?;
+            ScreenDevice::Bridge { width, height }
+        }
+        ScreenText::Framebuffer { device, width, height } => {
+            check_panel(path, width, height)?;
+            ScreenDevice::FrameBuffer { device, width, height }
+        }
+        ScreenText::Spi(text) => ScreenDevice::Spi(spi_panel(path, text)?),
+        ScreenText::None {} => ScreenDevice::None,
+    })
+}
+
+fn spi_panel(path: &Path, text: SpiText) -> Result<SpiPanel, ConfigError> {
+    let SpiText { device, speed_hz, controller, chip, data_line, reset_line, backlight_line, .. } = text;
+    let SpiText { turn, colours, inverted, width, height, .. } = text;
+    check_panel(path, width, height)?;
+    if !(1_000_000..=125_000_000).contains(&speed_hz) {
+        return Err(range(path, "screen.speed_hz", speed_hz, "1000000 to 125000000"));
+    }
+    let turn = match turn {
+        0 => Turn::None,
+        90 => Turn::Quarter,
+        180 => Turn::Half,
+        270 => Turn::ThreeQuarters,
+        other => return Err(range(path, "screen.turn", other, "0, 90, 180 or 270 degrees clockwise")),
+    };
+    let (across, down) = turn.of(controller.memory());
+    if width > across || height > down {
+        let found = format!("{width} x {height}");
+        let lawful = "what the controller holds: 240x320 (ST7789, ILI9341) or 320x480 (ILI9488), turned by screen.turn";
+        return Err(range(path, "screen.width and screen.height", found, lawful));
+    }
+    let size = (width, height);
+    let order = colours;
+    Ok(SpiPanel {
+        device,
+        speed_hz,
+        controller,
+        chip,
+        data_line,
+        reset_line,
+        backlight_line,
+        turn,
+        order,
+        inverted,
+        size,
+    })
+}
+
 fn check_panel(path: &Path, width: u16, height: u16) -> Result<(), ConfigError> {
     let (across, down) = (Canvas::WIDTH_LEAST..=Canvas::MOST, Canvas::LEAST..=Canvas::MOST);
     if across.contains(&width) && down.contains(&height) {
         return Ok(());
     }
     let found = format!("{width} x {height}");
-    Err(range(path, "screen.width and screen.height", found, "320 to 1280 and 240 to 1280"))
+    Err(range(path, "screen.width and screen.height", found, "320 to 1280 and 240 to 1280; turn a panel that is narrower"))
 }
 
 fn code(path: &Path, text: &CodeText) -> Result<CodeShape, ConfigError> {

@@ -54,3 +54,41 @@ fn errors_name_place_and_cure() {
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
 }
+
+/// The bridge's board with another screen.
+fn with_screen(screen: &str) -> Result<ScreenDevice, String> {
+    let shipped = "[screen]\nkind = \"bridge\"\nwidth = 480\nheight = 320\n";
+    read(SAME, (shipped, screen)).map(|config| config.board.screen)
+}
+
+const SPI: &str = "[screen]\nkind = \"spi\"\ndevice = \"/dev/spidev0.0\"\nspeed_hz = 40000000\n\
+                   controller = \"st7789\"\nchip = \"/dev/gpiochip0\"\ndata_line = 25\nreset_line = 27\nturn = 90\n\
+                   colours = \"rgb\"\ninverted = true\nwidth = 320\nheight = 240\n";
+
+#[test]
+fn screens_and_a_buzzer_are_read() {
+    let buffer = "[screen]\nkind = \"framebuffer\"\ndevice = \"/dev/fb0\"\nwidth = 1280\nheight = 800\n";
+    let found = with_screen(buffer).unwrap();
+    assert_eq!(found, ScreenDevice::FrameBuffer { device: "/dev/fb0".into(), width: 1280, height: 800 });
+    let ScreenDevice::Spi(panel) = with_screen(SPI).unwrap() else { panic!("no SPI panel") };
+    assert_eq!((panel.size, panel.reset_line, panel.backlight_line), ((320, 240), Some(27), None));
+    let buzzer = format!("{buffer}\n[buzzer]\nchip = \"/dev/gpiochip0\"\nline = 12\n");
+    let shipped = "[screen]\nkind = \"bridge\"\nwidth = 480\nheight = 320\n";
+    assert_eq!(read(SAME, (shipped, &buzzer)).unwrap().board.buzzer.unwrap().line, 12);
+    assert!(read(SAME, SAME).unwrap().board.buzzer.is_none());
+}
+
+#[test]
+fn screens_that_cannot_be_are_named() {
+    for (from, to, expected) in [
+        ("turn = 90", "turn = 0", "screen.width and screen.height is 320 x 240"),
+        ("turn = 90", "turn = 45", "screen.turn is 45"),
+        ("width = 320", "width = 200", "screen.width and screen.height is 200 x 240"),
+        ("\"st7789\"", "\"hd44780\"", "hd44780"),
+        ("speed_hz = 40000000", "speed_hz = 40", "screen.speed_hz is 40"),
+        ("data_line = 25\n", "", "data_line"),
+    ] {
+        let error = with_screen(&SPI.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}

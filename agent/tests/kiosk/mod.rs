@@ -146,6 +146,7 @@ impl Kiosk {
                 orders: Mutex::default(),
             }),
             display: None,
+            buzzer: None,
             uplink: Box::new(Matcher::new(script, events.clone(), signer.verifying_key(), seen.clone())),
             outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
             journal: journal.clone(),
