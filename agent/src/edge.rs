@@ -139,7 +139,9 @@ pub trait Screen: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum ScreenError {
     /// It cannot be opened.
-    #[error("cannot open screen {place}: {cause}; is it connected, and may this user write to it? The kiosk serves on without")]
+    #[error(
+        "cannot open screen {place}: {cause}; is it connected, and may this user write to it? The kiosk serves on without"
+    )]
     Open {
         /// Which device.
         place: String,

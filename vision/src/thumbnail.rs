@@ -15,8 +15,7 @@ pub fn thumbnail(frame: &FrameView<'_>, share: f64, width: usize, rgb: &mut [u8]
     let half_height = down * share / 2.0;
     let half_width = half_height * width as f64 / height as f64;
     let (x, y) = (across / 2.0 - 0.5, down / 2.0 - 0.5);
-    let field =
-        Affine::of_box(x - half_width, y - half_height, x + half_width, y + half_height, width, height);
+    let field = Affine::of_box(x - half_width, y - half_height, x + half_width, y + half_height, width, height);
     warp(frame, &field, width, &IDENTITY, rgb);
 }
 

@@ -358,7 +358,12 @@ fn check_panel(path: &Path, width: u16, height: u16) -> Result<(), ConfigError> 
         return Ok(());
     }
     let found = format!("{width} x {height}");
-    Err(range(path, "screen.width and screen.height", found, "320 to 1280 and 240 to 1280; turn a panel that is narrower"))
+    Err(range(
+        path,
+        "screen.width and screen.height",
+        found,
+        "320 to 1280 and 240 to 1280; turn a panel that is narrower",
+    ))
 }
 
 fn code(path: &Path, text: &CodeText) -> Result<CodeShape, ConfigError> {

@@ -18,6 +18,8 @@ pub struct FrameBuffer {
     device: PathBuf,
     /// The folder of its facts: `/sys/class/graphics/fbN`.
     facts: PathBuf,
+    /// The console in front: its cursor would blink in the picture.
+    console: PathBuf,
     size: (u16, u16),
     opened: Option<(File, Geometry)>,
     bytes: Vec<u8>,
@@ -44,12 +46,8 @@ impl FrameBuffer {
     /// The frame buffer `device`, e.g. `/dev/fb0`, with pictures of `size` (width, height). Nothing is opened yet.
     pub fn new(device: &Path, size: (u16, u16)) -> Self {
         let name = device.file_name().unwrap_or_default();
-        Self::with_facts(device, &Path::new("/sys/class/graphics").join(name), size)
-    }
-
-    fn with_facts(device: &Path, facts: &Path, size: (u16, u16)) -> Self {
-        let (device, facts) = (device.to_owned(), facts.to_owned());
-        Self { device, facts, size, opened: None, bytes: Vec::new() }
+        let facts = Path::new("/sys/class/graphics").join(name);
+        Self { device: device.to_owned(), facts, console: CONSOLE.into(), size, opened: None, bytes: Vec::new() }
     }
 
     fn open(&self) -> Result<(File, Geometry), ScreenError> {
@@ -58,7 +56,7 @@ impl FrameBuffer {
         let geometry = self.geometry()?;
         // What follows makes the screen nicer, and needs rights that not every service has.
         let unblanked = fs::write(self.facts.join("blank"), b"0");
-        let cursor = OpenOptions::new().write(true).open(CONSOLE).and_then(|mut tty| tty.write_all(HIDE_CURSOR));
+        let cursor = OpenOptions::new().write(true).open(&self.console).and_then(|mut tty| tty.write_all(HIDE_CURSOR));
         for (what, done) in [("unblank the screen", unblanked), ("hide the console's cursor", cursor)] {
             if let Err(error) = done {
                 tracing::debug!("cannot {what}: {error}");
@@ -172,7 +170,10 @@ mod tests {
         for (name, fact) in [("bits_per_pixel", bits), ("stride", stride), ("virtual_size", virtual_size)] {
             fs::write(folder.path().join(name), format!("{fact}\n")).unwrap();
         }
-        let panel = FrameBuffer::with_facts(&device, folder.path(), (4, 3));
+        let console = folder.path().join("tty");
+        fs::write(&console, "").unwrap();
+        let mut panel = FrameBuffer::new(&device, (4, 3));
+        (panel.facts, panel.console) = (folder.path().into(), console);
         (folder, panel)
     }
 
@@ -185,6 +186,7 @@ mod tests {
         let bytes = fs::read(folder.path().join("fb0")).unwrap();
         assert_eq!(bytes[..12], [0x00, 0xF8, 0xE0, 0x07, 0x1F, 0x00, 0xFF, 0xFF, 0x55, 0x55, 1, 0]);
         assert_eq!(bytes[20..28], [5, 0, 6, 0, 7, 0, 8, 0]);
+        assert_eq!(fs::read(folder.path().join("tty")).unwrap(), HIDE_CURSOR);
         assert!(bytes[28..].iter().all(|byte| *byte == 0x55));
 
         fs::write(folder.path().join("fb0"), [0; 64]).unwrap();

@@ -83,9 +83,8 @@ impl Oval {
             let whole = inside.next_if(|row| row.y == y).map_or(0, |row| row.whole);
             let touched = within(self.radii[0] + end, |x| ellipse(pixel(x, y), self.radii) < end);
             let colour = |x: i32| self.colour(pixel(x, y), tip);
-            let at = |x: i32, width: i32| {
-                Rectangle::new(self.middle + Point::new(x, y), Size::new(width.max(0) as u32, 1))
-            };
+            let at =
+                |x: i32, width: i32| Rectangle::new(self.middle + Point::new(x, y), Size::new(width.max(0) as u32, 1));
             target.fill_contiguous(&at(-touched, touched - whole), (-touched..-whole).map(colour))?;
             target.fill_solid(&at(-whole, whole * 2), palette::on_screen(SKY_DEEP))?;
             target.fill_contiguous(&at(whole, touched - whole), (whole..touched).map(colour))?;

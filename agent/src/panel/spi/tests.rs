@@ -82,13 +82,21 @@ impl digital::ErrorType for MockPin {
 impl OutputPin for MockPin {
     fn set_low(&mut self) -> Result<(), Infallible> {
         let mut chip = self.0.lock().unwrap();
-        if self.1 == "data" { chip.is_data = false } else { chip.lines.push((self.1, false)) }
+        if self.1 == "data" {
+            chip.is_data = false
+        } else {
+            chip.lines.push((self.1, false))
+        }
         Ok(())
     }
 
     fn set_high(&mut self) -> Result<(), Infallible> {
         let mut chip = self.0.lock().unwrap();
-        if self.1 == "data" { chip.is_data = true } else { chip.lines.push((self.1, true)) }
+        if self.1 == "data" {
+            chip.is_data = true
+        } else {
+            chip.lines.push((self.1, true))
+        }
         Ok(())
     }
 }
@@ -169,7 +177,8 @@ fn the_controller_is_woken_and_lit_only_with_a_picture_to_show() {
     for command in [0x11, 0x29, 0x36, 0x3A] {
         assert!(chip.lock().unwrap().commands.iter().any(|(sent, _)| *sent == command), "{command:02x} was not sent");
     }
-    let sent = |command: u8| chip.lock().unwrap().commands.iter().rfind(|(sent, _)| *sent == command).unwrap().1.clone();
+    let sent =
+        |command: u8| chip.lock().unwrap().commands.iter().rfind(|(sent, _)| *sent == command).unwrap().1.clone();
     assert_eq!(sent(0x3A), [0x55], "16 bits a pixel");
     assert_eq!(sent(0x36)[0] & 0x28, 0x28, "rows and columns changed over, blue first");
     for _ in 0..2 {
@@ -181,6 +190,7 @@ fn the_controller_is_woken_and_lit_only_with_a_picture_to_show() {
 #[test]
 fn a_missing_bus_is_named() {
     let missing = SpiPanel { device: "/dev/spidev99.0".into(), ..panel(Controller::St7789, Turn::None) };
-    let error = SpiScreen::new(missing).show(&[0; 240 * 320], Area { x: 0, y: 0, width: 240, height: 320 }).unwrap_err();
+    let error =
+        SpiScreen::new(missing).show(&[0; 240 * 320], Area { x: 0, y: 0, width: 240, height: 320 }).unwrap_err();
     assert!(error.to_string().contains("/dev/spidev99.0"), "{error}");
 }
