@@ -11,26 +11,41 @@
 //! 3 both). The screen's socket has the same path with `.screen` after it; over it go pictures: `S`, the screen's width
 //! and height, the first column and row of the part that follows, its width and height (u16 each), its pixels in RGB565.
 
-use std::io::{self, Read, Write};
+mod ring;
+
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use didar_protocol::light_code::Light;
-use didar_vision::PixelFormat;
 use zeroize::Zeroize;
 
-use crate::edge::{Camera, CameraError, Clock, Frame, LampError, Lamps, Screen, ScreenError};
+use crate::camera::meter::Meter;
+use crate::edge::{Camera, CameraError, Clock, Controls, Frame, Got, LampError, Lamps, Pick, Screen, ScreenError};
 use crate::screen::Area;
 use crate::time::Moment;
+use ring::{ReadError, Reader};
 
 /// The three devices of the bridge at `path`. Nothing is connected yet: the camera does that, and does it again after a
 /// break. A screen has `screen` pixels (width, height).
-pub fn devices(path: &Path, screen: (u16, u16), clock: Arc<dyn Clock>) -> (BridgeCamera, BridgeLamps, BridgeScreen) {
+pub fn devices(
+    path: &Path,
+    screen: (u16, u16),
+    clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
+) -> (BridgeCamera, BridgeLamps, BridgeScreen) {
     let link = Arc::new(Link { path: path.to_path_buf(), orders: Mutex::new(None) });
     (
-        BridgeCamera { link: Arc::clone(&link), clock: Arc::clone(&clock), frames: None, since: None },
+        BridgeCamera {
+            link: Arc::clone(&link),
+            clock: Arc::clone(&clock),
+            meter,
+            reader: None,
+            last: None,
+            since: None,
+        },
         BridgeLamps { link, clock },
         BridgeScreen { path: screen_socket(path), size: screen, stream: None, bytes: Vec::new() },
     )
@@ -47,7 +62,10 @@ pub fn screen_socket(path: &Path) -> PathBuf {
 pub struct BridgeCamera {
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
-    frames: Option<UnixStream>,
+    meter: Arc<Meter>,
+    reader: Option<Reader>,
+    /// Number of the last frame since capturing began.
+    last: Option<u32>,
     /// When capturing was ordered; `None` at rest. Older frames are left over from before the rest.
     since: Option<Moment>,
 }
@@ -76,70 +94,80 @@ struct Link {
 const ORDER_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait for the other end to take a picture of the screen.
 const PICTURE_WAIT: Duration = Duration::from_secs(2);
-/// Longest wait for the rest of a frame that has begun.
-const FRAME_WAIT: Duration = Duration::from_millis(500);
-/// Largest frame: 4096 x 4096 grey, or 8 megapixels of YUYV.
-const FRAME_MAX: u32 = 16 * 1024 * 1024;
-/// Longest side of a frame, pixels.
-const SIDE_MAX: u32 = 4096;
-/// Bytes before a frame's pixels.
-const HEADER: usize = 32;
 
 impl Camera for BridgeCamera {
-    fn next(&mut self, frame: &mut Frame, within: Duration) -> Result<(), CameraError> {
+    fn next(&mut self, pick: Pick, within: Duration, look: &mut dyn FnMut(&Frame<'_>)) -> Result<Got, CameraError> {
         let path = self.link.path.display().to_string();
-        let mut stream = match self.frames.take() {
-            Some(stream) => stream,
-            None => self.link.open().map_err(|cause| CameraError::Open { path: path.clone(), cause })?,
-        };
-        match self.fresh_frame(&mut stream, frame, within) {
-            Ok(()) => {
-                self.frames = Some(stream);
-                Ok(())
-            }
-            Err(ReadError::Silent) => {
-                self.frames = Some(stream);
-                Err(CameraError::Stalled { path, waited: within })
-            }
-            Err(ReadError::Broken(cause)) => {
-                self.close();
-                Err(CameraError::Gone { path, cause })
-            }
-            Err(ReadError::Malformed(why)) => {
-                self.close();
-                Err(CameraError::Malformed { path, why })
-            }
+        if self.reader.is_none() {
+            let stream = self.link.open().map_err(|cause| CameraError::Open { path: path.clone(), cause })?;
+            self.reader = Some(Reader::start(stream).map_err(|cause| CameraError::Open { path: path.clone(), cause })?);
+            self.meter.opened();
         }
+        self.fresh_frame(pick, within, look).map_err(|error| {
+            self.close();
+            match error {
+                ReadError::Broken(cause) => CameraError::Gone { path, cause },
+                ReadError::Malformed(why) => CameraError::Malformed { path, why },
+            }
+        })
+    }
+
+    fn control(&mut self, _: Controls) -> Result<(), CameraError> {
+        // The simulated camera's exposure is fixed.
+        Ok(())
     }
 
     fn rest(&mut self) {
         self.since = None;
         // An order that fails has closed the connection: then nothing is captured either.
-        if self.frames.is_some() && self.link.order(&[b"C\0"]).is_err() {
+        if self.reader.is_some() && self.link.order(&[b"C\0"]).is_err() {
             self.close();
+        }
+        if let Some(reader) = &self.reader {
+            reader.forget();
         }
     }
 }
 
 impl BridgeCamera {
-    fn fresh_frame(&mut self, stream: &mut UnixStream, frame: &mut Frame, within: Duration) -> Result<(), ReadError> {
+    fn fresh_frame(
+        &mut self,
+        pick: Pick,
+        within: Duration,
+        look: &mut dyn FnMut(&Frame<'_>),
+    ) -> Result<Got, ReadError> {
+        let Some(reader) = &self.reader else { return Ok(Got::Nothing) };
         let since = match self.since {
             Some(since) => since,
             None => {
                 self.link.order(&[b"C\x01"]).map_err(ReadError::Broken)?;
+                self.last = None;
                 *self.since.insert(self.clock.now())
             }
         };
-        loop {
-            read_frame(stream, frame, within)?;
-            if frame.captured_at >= since {
-                return Ok(());
+        while let Some(slot) = reader.take(within)? {
+            if slot.captured_at < since {
+                reader.give_back(slot);
+                continue;
             }
+            let lost = self.last.map_or(0, |last| slot.sequence.wrapping_sub(last).saturating_sub(1));
+            self.last = Some(slot.sequence);
+            self.meter.took(lost);
+            if pick == Pick::Newest && reader.has_more() {
+                self.meter.passed_over();
+                reader.give_back(slot);
+                continue;
+            }
+            self.meter.copied();
+            look(&slot.frame());
+            reader.give_back(slot);
+            return Ok(Got::Frame);
         }
+        Ok(Got::Nothing)
     }
 
     fn close(&mut self) {
-        self.frames = None;
+        self.reader = None;
         self.since = None;
         self.link.close();
     }
@@ -149,7 +177,7 @@ impl Lamps for BridgeLamps {
     fn set(&mut self, light: Light) -> Result<Moment, LampError> {
         self.link
             .order(&[&[b'L', light as u8]])
-            .map_err(|cause| LampError { place: self.link.path.display().to_string(), cause })?;
+            .map_err(|cause| LampError::Switch { place: self.link.path.display().to_string(), cause })?;
         Ok(self.clock.now())
     }
 }
@@ -235,66 +263,9 @@ impl Link {
     }
 }
 
-enum ReadError {
-    Silent,
-    Broken(io::Error),
-    Malformed(String),
-}
-
-fn read_frame(stream: &mut UnixStream, frame: &mut Frame, within: Duration) -> Result<(), ReadError> {
-    let mut header = [0; HEADER];
-    stream.set_read_timeout(Some(within)).map_err(ReadError::Broken)?;
-    let begun = match stream.read(&mut header) {
-        Ok(0) => return Err(ReadError::Broken(io::ErrorKind::UnexpectedEof.into())),
-        Ok(count) => count,
-        Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            return Err(ReadError::Silent);
-        }
-        Err(cause) => return Err(ReadError::Broken(cause)),
-    };
-    stream.set_read_timeout(Some(FRAME_WAIT)).map_err(ReadError::Broken)?;
-    stream.read_exact(&mut header[begun..]).map_err(ReadError::Broken)?;
-    let length = read_header(&header, frame)?;
-    frame.pixels.resize(length, 0);
-    stream.read_exact(&mut frame.pixels).map_err(ReadError::Broken)
-}
-
-/// Fills everything but the pixels; returns how many bytes of them follow.
-fn read_header(header: &[u8; HEADER], frame: &mut Frame) -> Result<usize, ReadError> {
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if &header[..4] != b"DFR1" {
-        return Err(ReadError::Malformed("it does not begin with DFR1".to_owned()));
-    }
-    let (width, height, length) = (word(8), word(12), word(16));
-    let (format, bytes_per_row) = match &header[4..8] {
-        b"GREY" => (PixelFormat::Grey8, Some(width)),
-        b"YUYV" => (PixelFormat::Yuyv, width.checked_mul(2)),
-        b"NV12" => (PixelFormat::Nv12, Some(width)),
-        b"MJPG" => (PixelFormat::Mjpeg, Some(0)),
-        b"RGB3" => (PixelFormat::Rgb8, width.checked_mul(3)),
-        other => {
-            let offered = String::from_utf8_lossy(other).into_owned();
-            return Err(ReadError::Malformed(format!(
-                "pixel format {offered:?}; we read GREY, YUYV, NV12, MJPG, RGB3"
-            )));
-        }
-    };
-    if width == 0 || height == 0 || width > SIDE_MAX || height > SIDE_MAX || length > FRAME_MAX {
-        return Err(ReadError::Malformed(format!(
-            "{width}x{height}, {length} bytes; at most {SIDE_MAX} a side, {FRAME_MAX} bytes"
-        )));
-    }
-    frame.format = format;
-    frame.width = width;
-    frame.height = height;
-    frame.stride = bytes_per_row.unwrap_or(0) as usize;
-    frame.sequence = word(20);
-    frame.captured_at = Moment::from_nanos(u64::from(word(24)) | u64::from(word(28)) << 32);
-    usize::try_from(length).map_err(|_| ReadError::Malformed("its length does not fit".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -317,43 +288,53 @@ mod tests {
     }
 
     /// What the agent's end makes of a peer that sends `sent` and goes.
-    fn receive(sent: Vec<u8>) -> (Result<(), CameraError>, Frame) {
+    fn receive(sent: Vec<u8>) -> Result<Seen, CameraError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
         let peer = thread::spawn(move || listener.accept().unwrap().0.write_all(&sent).unwrap());
-        let (mut camera, _lamps, _screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)));
-        let mut frame = Frame::empty();
-        let result = camera.next(&mut frame, WAIT);
+        let (mut camera, _lamps, _screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)), Arc::default());
+        let result = next(&mut camera);
         peer.join().unwrap();
-        (result, frame)
+        result
+    }
+
+    /// Width, height, stride, number, moment and pixels of a frame.
+    type Seen = ((u32, u32, usize, u32), Moment, Vec<u8>);
+
+    fn next(camera: &mut BridgeCamera) -> Result<Seen, CameraError> {
+        let mut seen = None;
+        let got = camera.next(Pick::Next, WAIT, &mut |frame| {
+            let facts = (frame.width, frame.height, frame.stride, frame.sequence);
+            seen = Some((facts, frame.captured_at, frame.pixels.to_vec()));
+        });
+        got.map(|_| seen.unwrap())
     }
 
     #[test]
     fn a_frame_arrives_as_it_was_sent() {
-        let (result, frame) = receive(frame_bytes(b"DFR1", b"GREY", 2, 2, &[1, 2, 3, 4]));
-        result.unwrap();
-        assert_eq!((frame.width, frame.height, frame.stride, frame.sequence), (2, 2, 2, 7));
-        assert_eq!(frame.captured_at, Moment::from_nanos(FUTURE_NS));
-        assert_eq!(frame.pixels, [1, 2, 3, 4]);
+        let (facts, captured_at, pixels) = receive(frame_bytes(b"DFR1", b"GREY", 2, 2, &[1, 2, 3, 4])).unwrap();
+        assert_eq!(facts, (2, 2, 2, 7));
+        assert_eq!(captured_at, Moment::from_nanos(FUTURE_NS));
+        assert_eq!(pixels, [1, 2, 3, 4]);
     }
 
     #[test]
     fn what_is_no_frame_is_named() {
-        let message = |bytes| receive(bytes).0.unwrap_err().to_string();
+        let message = |bytes| receive(bytes).unwrap_err().to_string();
         assert!(message(frame_bytes(b"XXXX", b"GREY", 2, 2, &[0; 4])).contains("DFR1"));
         assert!(message(frame_bytes(b"DFR1", b"H264", 2, 2, &[0; 4])).contains("H264"));
         assert!(message(frame_bytes(b"DFR1", b"GREY", 0, 2, &[0; 4])).contains("0x2"));
-        assert!(matches!(receive(b"DFR1GR".to_vec()).0, Err(CameraError::Gone { .. })));
+        assert!(matches!(receive(b"DFR1GR".to_vec()), Err(CameraError::Gone { .. })));
     }
 
     #[test]
     fn orders_reach_the_other_end_and_fail_without_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge");
-        let (mut camera, mut lamps, _screen) = devices(&path, (2, 1), Arc::new(SystemClock::new(0)));
+        let (mut camera, mut lamps, _screen) = devices(&path, (2, 1), Arc::new(SystemClock::new(0)), Arc::default());
         assert!(lamps.set(Light::Left).is_err(), "nothing is connected");
-        assert!(matches!(camera.next(&mut Frame::empty(), WAIT), Err(CameraError::Open { .. })));
+        assert!(matches!(next(&mut camera), Err(CameraError::Open { .. })));
 
         let listener = UnixListener::bind(&path).unwrap();
         let sent = frame_bytes(b"DFR1", b"GREY", 1, 1, &[9]);
@@ -364,7 +345,7 @@ mod tests {
             stream.read_to_end(&mut orders).unwrap();
             orders
         });
-        camera.next(&mut Frame::empty(), WAIT).unwrap();
+        next(&mut camera).unwrap();
         lamps.set(Light::Both).unwrap();
         camera.rest();
         drop((camera, lamps));
@@ -375,7 +356,7 @@ mod tests {
     fn a_picture_reaches_the_screens_own_socket_and_fails_without_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge");
-        let (_, _, mut screen) = devices(&path, (2, 2), Arc::new(SystemClock::new(0)));
+        let (_, _, mut screen) = devices(&path, (2, 2), Arc::new(SystemClock::new(0)), Arc::default());
         let area = Area { x: 1, y: 0, width: 1, height: 2 };
         let error = screen.show(&[1, 2, 3, 4], area).unwrap_err();
         assert!(matches!(error, ScreenError::Open { .. }) && error.to_string().contains("bridge.screen"), "{error}");

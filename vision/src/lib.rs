@@ -14,6 +14,7 @@
 
 mod affine;
 mod align;
+mod brightness;
 mod detect;
 mod embed;
 mod frame;
@@ -31,6 +32,7 @@ mod thumbnail;
 mod warp;
 
 pub use align::{ALIGNED_SIDE, AlignedFace, align, align_into};
+pub use brightness::{Brightness, brightness};
 pub use embed::{LiveFace, LivenessProof, Mark, ReferenceFace, Template, TemplateError};
 pub use frame::{FrameError, FrameView, PixelFormat, Unpacker};
 pub use light_grid::{BACKGROUND_CELLS, GRID_SIDE, LightGrid, NOISE_BANDS, light_grid};

@@ -32,6 +32,58 @@ fn the_shipped_files_are_lawful() {
 }
 
 #[test]
+fn every_shipped_board_is_lawful() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/boards");
+    let mut boards = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let board = Board::read(&path, name, Env::Test).unwrap_or_else(|error| panic!("{error}"));
+        assert!(board.slot() * u32::from(board.code.slots) <= Duration::from_millis(900), "{}", path.display());
+        boards += 1;
+    }
+    assert!(boards >= 7);
+}
+
+/// What comes of the Raspberry Pi's board after an edit, in an environment.
+fn raspberry(env: Env, (from, to): (&str, &str)) -> Result<Board, String> {
+    let text = include_str!("../../../firmware-config/boards/raspberry-pi-5.toml");
+    assert!(text.contains(from), "{from:?} is not in the shipped file");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pi.toml");
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    Board::read(&path, "pi".to_owned(), env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_board_says_what_it_is_made_of() {
+    let board = raspberry(Env::Production, SAME).unwrap();
+    let CameraDevice::V4l2(camera) = &board.camera else { panic!("{board:?}") };
+    assert_eq!((camera.need.width, camera.need.rate, camera.buffers), (640, 30, 16));
+    assert_eq!(camera.exposure_us, board.facts.exposure_us);
+    for (edit, expected) in [
+        (("\"YUYV\", ", "\"H264\", "), "camera.formats is H264"),
+        (("[\"YUYV\", \"NV12\", \"MJPG\"]", "[]"), "camera.formats is empty"),
+        (("width = 640", "width = 641"), "camera.width and camera.height is 641 x 480"),
+        (("buffers = 16", "buffers = 2"), "camera.buffers is 2"),
+        (("right = 27", "right = 17"), "two different lines"),
+        (("active = \"high\"", "active = \"up\""), "unknown variant `up`"),
+        (("kind = \"rppal\"", "kind = \"bridge\""), "`left`"),
+        (("kind = \"rppal\"\nleft = 17", "kind = \"rppal\"\nchip = 1\nleft = 17"), "chip"),
+    ] {
+        let error = raspberry(Env::Test, edit).expect_err(expected);
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn what_is_for_trials_is_refused_in_production() {
+    let webcam = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/boards/pc-webcam.toml");
+    let error = Board::read(&webcam, "pc-webcam".to_owned(), Env::Production).unwrap_err().to_string();
+    assert!(error.contains("nobody is proved live"), "{error}");
+}
+
+#[test]
 fn errors_name_place_and_cure() {
     let cases = [
         (read(("device = \"", "devise = \""), SAME), "devise"),

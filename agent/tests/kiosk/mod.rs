@@ -269,7 +269,7 @@ impl Lamps for ScriptedLamps {
     fn set(&mut self, light: Light) -> Result<Moment, LampError> {
         if self.failures > 0 {
             self.failures -= 1;
-            return Err(LampError { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
+            return Err(LampError::Switch { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
         }
         self.seen.lock().unwrap().lamps.push(light);
         Ok(self.clock.now())
