@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::{ConfigError, range, read_toml};
 use crate::buzzer::BuzzerLine;
-use crate::panel::spi::{Controller, Order, SpiPanel, Turn};
 use crate::camera::offer::{FORMATS, Need};
 use crate::camera::v4l2::V4l2Settings;
 use crate::lamps::pins::{Active, Lines};
+use crate::panel::spi::{Controller, Order, SpiPanel, Turn};
 use crate::screen::Canvas;
 
 /// A board: its devices, and the facts of them that the judgement needs.
