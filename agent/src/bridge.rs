@@ -292,9 +292,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bridge");
         let listener = UnixListener::bind(&path).unwrap();
-        let peer = thread::spawn(move || listener.accept().unwrap().0.write_all(&sent).unwrap());
-        let (mut camera, _lamps, _screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)), Arc::default());
+        let peer = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(&sent).unwrap();
+            // Nothing more comes, but orders are still taken: they must not fail before the frame was read.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let (mut camera, lamps, screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)), Arc::default());
         let result = next(&mut camera);
+        drop((camera, lamps, screen));
         peer.join().unwrap();
         result
     }

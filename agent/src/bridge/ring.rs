@@ -126,8 +126,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // Wakes the thread; a stream that is closed already has done so.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        // Wakes the thread; a stream that is closed already has done so. Orders still have their way out: the last one makes
+        // the lamps dark.
+        let _ = self.stream.shutdown(Shutdown::Read);
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so on its own.
             let _ = thread.join();

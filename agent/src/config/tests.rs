@@ -68,7 +68,7 @@ fn a_board_says_what_it_is_made_of() {
         (("buffers = 16", "buffers = 2"), "camera.buffers is 2"),
         (("right = 27", "right = 17"), "two different lines"),
         (("active = \"high\"", "active = \"up\""), "unknown variant `up`"),
-        (("kind = \"rppal\"", "kind = \"bridge\""), "`left`"),
+        (("kind = \"rppal\"", "kind = \"bridge\""), "unknown field"),
         (("kind = \"rppal\"\nleft = 17", "kind = \"rppal\"\nchip = 1\nleft = 17"), "chip"),
     ] {
         let error = raspberry(Env::Test, edit).expect_err(expected);
