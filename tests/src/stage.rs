@@ -239,9 +239,13 @@ impl Stage {
 
 /// Whether two pictures differ in the live oval on the left alone: then they say the same, and the newer one is kept.
 fn said_alike(one: &Screen, other: &Screen) -> bool {
-    let words = usize::from(one.width) / 2..;
-    let rows = |screen: &Screen| screen.pixels.chunks_exact(usize::from(screen.width));
-    one.width == other.width && rows(one).map(|row| &row[words.clone()]).eq(rows(other).map(|row| &row[words.clone()]))
+    one.width == other.width && words(one).eq(words(other))
+}
+
+/// The right half of each row, where the words stand.
+fn words(screen: &Screen) -> impl Iterator<Item = &[u16]> {
+    let width = usize::from(screen.width);
+    screen.pixels.chunks_exact(width).map(move |row| &row[width / 2..])
 }
 
 /// Photographs what the camera sees under each state of the lamps, until it is dropped.
