@@ -17,6 +17,7 @@ need python3 python3
 need '/usr/lib/llvm-*/lib/libclang*.so*' libclang-dev
 need /usr/include/stdio.h libc6-dev
 need /usr/sbin/mosquitto mosquitto
+need dtc device-tree-compiler
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 
 if [ "${#missing[@]}" -gt 0 ]; then

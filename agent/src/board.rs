@@ -3,13 +3,20 @@
 //! **Here:** one match per kind of device. **Not here:** what the facts may say ([`crate::config`]), the devices
 //! themselves.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::bridge;
+use didar_protocol::light_code::Light;
+
+use crate::bridge::{self, BridgeCamera, BridgeLamps, BridgeScreen};
+use crate::camera::meter::Meter;
+use crate::camera::v4l2::V4l2Camera;
 use crate::config::{Board, CameraDevice, LampsDevice, ScreenDevice};
 use crate::edge::{Camera, Clock, LampError, Lamps, Screen};
+use crate::lamps::LineLamps;
+use crate::panel::framebuffer::FrameBuffer;
+use crate::panel::spi::SpiScreen;
 use crate::time::Moment;
-use didar_protocol::light_code::Light;
 
 /// A board's devices.
 pub struct Devices {
@@ -21,27 +28,84 @@ pub struct Devices {
     pub screen: Option<Box<dyn Screen>>,
 }
 
-/// Opens the devices of `board`.
-pub fn open(board: &Board, clock: &Arc<dyn Clock>) -> Devices {
-    match &board.camera {
-        CameraDevice::Bridge(socket) => {
-            let size = match board.screen {
-                ScreenDevice::Bridge { width, height } => (width, height),
-                ScreenDevice::None => (0, 0),
-            };
-            let (camera, lamps, screen) = bridge::devices(socket, size, Arc::clone(clock));
-            Devices {
-                camera: Box::new(camera),
-                lamps: match board.lamps {
-                    LampsDevice::Bridge => Box::new(lamps),
-                    LampsDevice::None => Box::new(NoLamps(Arc::clone(clock))),
-                },
-                screen: match board.screen {
-                    ScreenDevice::Bridge { .. } => Some(Box::new(screen)),
-                    ScreenDevice::None => None,
-                },
-            }
+/// Why a board cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// This program was built without a camera driver.
+    #[error("camera.kind = \"nokhwa\" needs a didar-agent that was built with `--features nokhwa`")]
+    NoNokhwa,
+}
+
+/// Opens the devices of `board`; `meter` counts the camera's frames.
+///
+/// # Errors
+/// The program lacks a driver. A device that is not there is no error: it is a fault that may be mended.
+pub fn open(board: &Board, clock: &Arc<dyn Clock>, meter: &Arc<Meter>) -> Result<Devices, BoardError> {
+    let bridge = match &board.camera {
+        CameraDevice::Bridge(socket) => Some(bridge(board, socket, clock, meter)),
+        CameraDevice::V4l2(_) | CameraDevice::Nokhwa { .. } => None,
+    };
+    let (bridge_camera, bridge_lamps, bridge_screen) = match bridge {
+        Some((camera, lamps, screen)) => (Some(camera), Some(lamps), Some(screen)),
+        None => (None, None, None),
+    };
+    Ok(Devices {
+        camera: camera(board, clock, meter, bridge_camera)?,
+        lamps: lamps(&board.lamps, clock, bridge_lamps),
+        screen: screen(&board.screen, bridge_screen),
+    })
+}
+
+fn bridge(
+    board: &Board,
+    socket: &Path,
+    clock: &Arc<dyn Clock>,
+    meter: &Arc<Meter>,
+) -> (BridgeCamera, BridgeLamps, BridgeScreen) {
+    let size = match board.screen {
+        ScreenDevice::Bridge { width, height } => (width, height),
+        ScreenDevice::FrameBuffer { .. } | ScreenDevice::Spi(_) | ScreenDevice::None => (0, 0),
+    };
+    bridge::devices(socket, size, Arc::clone(clock), Arc::clone(meter))
+}
+
+fn camera(
+    board: &Board,
+    clock: &Arc<dyn Clock>,
+    meter: &Arc<Meter>,
+    bridge: Option<BridgeCamera>,
+) -> Result<Box<dyn Camera>, BoardError> {
+    Ok(match (&board.camera, bridge) {
+        (CameraDevice::Bridge(_), Some(camera)) => Box::new(camera),
+        (CameraDevice::V4l2(settings), _) => {
+            Box::new(V4l2Camera::new(settings.clone(), Arc::clone(clock), Arc::clone(meter)))
         }
+        #[cfg(feature = "nokhwa")]
+        (CameraDevice::Nokhwa { index, need }, _) => {
+            let length = std::time::Duration::from_micros((board.facts.exposure_us + board.facts.readout_us).into());
+            let (clock, meter) = (Arc::clone(clock), Arc::clone(meter));
+            Box::new(crate::camera::nokhwa::NokhwaCamera::new(*index, need.clone(), length, clock, meter))
+        }
+        (CameraDevice::Nokhwa { .. } | CameraDevice::Bridge(_), _) => return Err(BoardError::NoNokhwa),
+    })
+}
+
+fn lamps(device: &LampsDevice, clock: &Arc<dyn Clock>, bridge: Option<BridgeLamps>) -> Box<dyn Lamps> {
+    match (device, bridge) {
+        (LampsDevice::Lines(lines), _) => Box::new(LineLamps::new(lines.clone(), Arc::clone(clock))),
+        (LampsDevice::Bridge, Some(lamps)) => Box::new(lamps),
+        (LampsDevice::Bridge, None) | (LampsDevice::None, _) => Box::new(NoLamps(Arc::clone(clock))),
+    }
+}
+
+fn screen(device: &ScreenDevice, bridge: Option<BridgeScreen>) -> Option<Box<dyn Screen>> {
+    match (device, bridge) {
+        (ScreenDevice::Bridge { .. }, Some(screen)) => Some(Box::new(screen)),
+        (ScreenDevice::FrameBuffer { device, width, height }, _) => {
+            Some(Box::new(FrameBuffer::new(device, (*width, *height))))
+        }
+        (ScreenDevice::Spi(panel), _) => Some(Box::new(SpiScreen::new(panel.clone()))),
+        (ScreenDevice::Bridge { .. }, None) | (ScreenDevice::None, _) => None,
     }
 }
 

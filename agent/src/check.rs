@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use didar_agent::config::Config;
 use didar_agent::edge::Clock;
 use didar_agent::identity::Identity;
+use didar_agent::measure::calibration::Calibration;
 use didar_agent::perception;
 use didar_agent::time::SystemClock;
 use didar_agent::uplink::trust::TrustAnchor;
@@ -21,6 +22,7 @@ pub(crate) fn check(path: &Path, out: &mut impl Write) -> ExitCode {
         format!("{}, device {}, board {}", path.display(), config.device, config.board.name)
     });
     if let Some(config) = config {
+        report.line("calibration", calibration(&config), Clone::clone);
         report.line("certificate", certificate(&config), Clone::clone);
         report.line("trust anchor", anchor(&config), Clone::clone);
         report.line("models", models(&config), Clone::clone);
@@ -48,7 +50,7 @@ impl<W: Write> Report<'_, W> {
     }
 }
 
-fn certificate(config: &Config) -> Result<String> {
+pub(crate) fn certificate(config: &Config) -> Result<String> {
     let identity = Identity::open(&config.site, &config.device)?;
     let clock = SystemClock::new(0);
     let now_s = i64::try_from(clock.unix_ms(clock.now()) / 1000)?;
@@ -63,6 +65,16 @@ fn certificate(config: &Config) -> Result<String> {
         bail!("begins at {}: set the clock", didar_agent::identity::day(facts.not_before_s));
     }
     Ok(format!("{} days left", facts.days_left(now_s)))
+}
+
+fn calibration(config: &Config) -> Result<String> {
+    Ok(match Calibration::read(&config.state, &config.board)? {
+        Some(found) => {
+            let day = didar_agent::identity::day(i64::try_from(found.measured_at)?);
+            format!("{} us from order to light, measured on {day}, is used", found.delay_us)
+        }
+        None => format!("none; the board's {} us from order to light are used", config.board.facts.delay_us),
+    })
 }
 
 fn anchor(config: &Config) -> Result<String> {
@@ -81,7 +93,7 @@ fn models(config: &Config) -> Result<String> {
 }
 
 /// The folder exists, or can be made, and takes a file.
-fn writable(folder: &Path) -> Result<String> {
+pub(crate) fn writable(folder: &Path) -> Result<String> {
     let say = || format!("{}: must be a folder that this user can write to", folder.display());
     std::fs::create_dir_all(folder).with_context(say)?;
     let probe = folder.join(".didar-check");

@@ -1,12 +1,27 @@
-//! The screen's thread: paints the newest view, and is never waited for.
+//! The screen's thread: paints the newest view and the camera's newest picture, and is never waited for.
+//!
+//! Only what changed is sent. A screen that fails is told as a fault, once, and tried again with the whole picture
+//! until it works: meanwhile the kiosk serves on by its local API.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+mod slot;
+
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, thread};
 
-use crate::attempt::event::{Language, View};
+use didar_protocol::reason::Reason;
+use tokio::sync::mpsc::Sender;
+use zeroize::Zeroize;
+
+use crate::attempt::event::{Event, Language, View};
 use crate::edge::Screen;
-use crate::screen::{Canvas, Help, Painter, SizeError};
+use crate::screen::{Canvas, Help, Painter, SizeError, Window};
+use slot::{Slot, Work};
+pub use slot::{Snapshot, Viewfinder};
+
+/// How often a screen that failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// The screen's thread. Dropping it ends the thread.
 pub struct Display {
@@ -25,46 +40,48 @@ pub enum DisplayError {
     Thread(io::Error),
 }
 
-#[derive(Default)]
-struct Slot {
-    next: Mutex<Next>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Next {
-    view: Option<(View, Language)>,
-    closed: bool,
-}
-
 impl Display {
-    /// Starts the thread.
+    /// Starts the thread. A screen that fails, or works again, is told over `events`.
     ///
     /// # Errors
-    /// The screen is too small or too large to be laid out, or the system gave no thread.
-    pub fn start(screen: Box<dyn Screen>, help: Help) -> Result<Self, DisplayError> {
+    /// The screen is too small or too large to be laid out, or the system gave no thread. A screen that is not there is
+    /// no error: it is a fault.
+    pub fn start(screen: Box<dyn Screen>, help: Help, events: Sender<Event>) -> Result<Self, DisplayError> {
         let (width, height) = screen.size();
-        let canvas = Canvas::new(width, height)?;
+        let easel = Easel {
+            screen,
+            canvas: Canvas::new(width, height)?,
+            shown: Vec::new(),
+            painter: Painter::new(),
+            help,
+            window: None,
+            snapshot: Snapshot::default(),
+            health: Health::Unknown,
+            events,
+        };
         let slot = Arc::<Slot>::default();
         let shared = Arc::clone(&slot);
         let thread = thread::Builder::new()
             .name("screen".into())
-            .spawn(move || paint(screen, canvas, &help, &shared))
+            .spawn(move || easel.run(&shared))
             .map_err(DisplayError::Thread)?;
         Ok(Self { slot, thread: Some(thread) })
     }
 
     /// Shows `view` as soon as the screen is free; an older one that was not painted yet is dropped.
     pub fn show(&self, view: View, language: Language) {
-        self.slot.lock().view = Some((view, language));
-        self.slot.changed.notify_one();
+        self.slot.show(view, language);
+    }
+
+    /// Where the camera's pictures for the oval are handed in.
+    pub fn viewfinder(&self) -> Viewfinder {
+        Viewfinder(Arc::clone(&self.slot))
     }
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
-        self.slot.lock().closed = true;
-        self.slot.changed.notify_one();
+        self.slot.close();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so on its own.
             let _ = thread.join();
@@ -72,34 +89,96 @@ impl Drop for Display {
     }
 }
 
-impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Next> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The newest view; `None` at the end. What is left to show is shown first.
-    fn take(&self) -> Option<(View, Language)> {
-        let mut next = self
-            .changed
-            .wait_while(self.lock(), |next| next.view.is_none() && !next.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        next.view.take()
-    }
+/// Whether the screen works, as far as known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Unknown,
+    Good,
+    Broken,
 }
 
-fn paint(mut screen: Box<dyn Screen>, mut canvas: Canvas, help: &Help, slot: &Slot) {
-    let mut painter = Painter::new();
-    let mut broken = false;
-    while let Some((view, language)) = slot.take() {
-        let Ok(()) = painter.draw(&view, language, help, None, &mut canvas);
-        match screen.show(canvas.pixels()) {
-            Ok(()) => broken = false,
-            Err(error) if !broken => {
-                // Said once: without a screen the local API still serves.
-                tracing::error!("{error}");
-                broken = true;
+/// What the screen's thread owns.
+struct Easel {
+    screen: Box<dyn Screen>,
+    canvas: Canvas,
+    /// What the screen shows, as far as known; empty when it is not.
+    shown: Vec<u16>,
+    painter: Painter,
+    help: Help,
+    /// The oval's inside, while the view has one.
+    window: Option<Window>,
+    /// The camera's last picture, while there is a window.
+    snapshot: Snapshot,
+    health: Health,
+    events: Sender<Event>,
+}
+
+impl Easel {
+    fn run(mut self, slot: &Slot) {
+        loop {
+            let patience = (self.health == Health::Broken).then_some(RETRY);
+            match slot.take(&mut self.snapshot, patience) {
+                Work::View(view, language) => {
+                    let preview = self.window.as_ref().and_then(|_| self.snapshot.preview().ok());
+                    let Ok(window) = self.painter.draw(&view, language, &self.help, preview, &mut self.canvas);
+                    self.window = window;
+                    slot.watch(self.window.is_some());
+                    if self.window.is_none() {
+                        self.snapshot.wipe();
+                    }
+                }
+                Work::Snapshot => {
+                    self.paint_snapshot();
+                    // A broken screen is tried again now and then, not for every picture.
+                    if self.health == Health::Broken {
+                        continue;
+                    }
+                }
+                Work::Nothing => {}
+                Work::Closed => return,
             }
-            Err(_) => {}
+            self.send();
+        }
+    }
+
+    fn paint_snapshot(&mut self) {
+        // One that came with a view's end, or is no picture, is not shown.
+        if let (Some(window), Ok(preview)) = (&mut self.window, self.snapshot.preview()) {
+            let Ok(()) = window.paint(preview, &mut self.canvas);
+        }
+    }
+
+    /// Sends what changed since the last picture that arrived.
+    fn send(&mut self) {
+        let Some(area) = self.canvas.changed(&self.shown) else { return };
+        match self.screen.show(self.canvas.pixels(), area) {
+            Ok(()) => {
+                self.shown.resize(self.canvas.pixels().len(), 0);
+                self.shown.copy_from_slice(self.canvas.pixels());
+                if self.health == Health::Broken {
+                    tracing::info!("the screen works again");
+                    let _ = self.events.blocking_send(Event::Mended(Reason::ScreenFault));
+                }
+                self.health = Health::Good;
+            }
+            Err(error) => {
+                self.shown.zeroize();
+                if self.health != Health::Broken {
+                    tracing::error!("{error}");
+                    let _ = self.events.blocking_send(Event::Fault(Reason::ScreenFault));
+                }
+                self.health = Health::Broken;
+            }
         }
     }
 }
+
+impl Drop for Easel {
+    /// The last picture may show a person.
+    fn drop(&mut self) {
+        self.shown.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@ use didar_protocol::light_code::Light;
 use didar_protocol::message::AuditEntry;
 use didar_protocol::reason::Reason;
 use didar_vision::PixelFormat;
-use zeroize::Zeroize;
 
+use crate::screen::Area;
 use crate::time::Moment;
 
-/// One picture of the camera. Reused from frame to frame; wiped on drop.
-pub struct Frame {
+/// One picture of the camera: lent, until the next one is asked for.
+pub struct Frame<'a> {
     /// How `pixels` are laid out.
     pub format: PixelFormat,
     /// Pixels in a row.
@@ -27,40 +27,57 @@ pub struct Frame {
     pub sequence: u32,
     /// Start of exposure.
     pub captured_at: Moment,
-    /// The bytes.
-    pub pixels: Vec<u8>,
+    /// The bytes, where the driver put them.
+    pub pixels: &'a [u8],
 }
 
-impl Frame {
-    /// A frame without pixels, to be filled by [`Camera::next`].
-    pub const fn empty() -> Self {
-        Self {
-            format: PixelFormat::Grey8,
-            width: 0,
-            height: 0,
-            stride: 0,
-            sequence: 0,
-            captured_at: Moment::ZERO,
-            pixels: Vec::new(),
-        }
-    }
+/// Which of the frames that are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The newest; older ones are passed over.
+    Newest,
+    /// The oldest: every frame, in order.
+    Next,
 }
 
-impl Drop for Frame {
-    fn drop(&mut self) {
-        self.pixels.zeroize();
-    }
+/// Who sets exposure, gain, white balance and focus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controls {
+    /// The camera itself.
+    Automatic,
+    /// Nobody: they stay as they are, within the board's bounds, so that only the lamps change the light.
+    Held,
 }
 
-/// The camera. Owned by the capture thread.
+/// What came of waiting for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A frame was looked at.
+    Frame,
+    /// None came in time.
+    Nothing,
+}
+
+/// The camera. Owned by the thread that looks at its frames.
+///
+/// Capturing never waits for that thread: the driver fills a ring of buffers by itself, and a frame is lost only where
+/// the ring was full; the frame's number then tells.
 pub trait Camera: Send {
-    /// Waits at most `within` for the next frame and puts it into `frame`, reusing its memory.
+    /// Waits at most `within` for a frame and lends it to `look`. Opens the device, and starts it, where that was not
+    /// done yet, or not since an error.
     ///
     /// # Errors
-    /// The camera is gone or silent. The caller calls again: an implementation opens its device anew by itself.
-    fn next(&mut self, frame: &mut Frame, within: Duration) -> Result<(), CameraError>;
+    /// The camera is not there, does not offer what is needed, or sends what cannot be used.
+    fn next(&mut self, pick: Pick, within: Duration, look: &mut dyn FnMut(&Frame<'_>)) -> Result<Got, CameraError>;
 
-    /// Stops capturing until the next call of [`Camera::next`]: nobody is being served.
+    /// Who sets exposure, gain, white balance and focus from now on. A camera that has none of them obeys by doing
+    /// nothing; [`Camera::rest`] gives them back too.
+    ///
+    /// # Errors
+    /// The camera is gone.
+    fn control(&mut self, controls: Controls) -> Result<(), CameraError>;
+
+    /// Stops capturing until the next call of [`Camera::next`]: nobody is being served. Lets the device go.
     fn rest(&mut self);
 }
 
@@ -83,13 +100,29 @@ pub enum CameraError {
         /// What the system said.
         cause: std::io::Error,
     },
-    /// The camera sends nothing.
-    #[error("camera {path} gave no frame within {waited:?}")]
-    Stalled {
+    /// The camera has nothing that we can use.
+    #[error("camera {path} offers {offered}; we need {needed}. Change the board's file or the camera")]
+    Format {
         /// Where.
         path: String,
-        /// How long was waited.
-        waited: Duration,
+        /// Formats, sizes and rates that it has.
+        offered: String,
+        /// What the board's file asks for.
+        needed: String,
+    },
+    /// Somebody else uses the camera.
+    #[error("camera {path} is in use by another program; stop that first")]
+    Busy {
+        /// Where.
+        path: String,
+    },
+    /// The camera's clock is not the one that lamps are timed by.
+    #[error("camera {path} stamps frames {off} of CLOCK_MONOTONIC: the light code cannot be timed with this driver")]
+    Stamp {
+        /// Where.
+        path: String,
+        /// How far, and in which direction.
+        off: String,
     },
     /// The camera sends what we cannot read.
     #[error("camera {path} sent a frame that cannot be used: {why}")]
@@ -110,36 +143,88 @@ pub trait Lamps: Send {
     fn set(&mut self, light: Light) -> Result<Moment, LampError>;
 }
 
-/// The lamps did not obey.
+/// Why the lamps did not obey.
 #[derive(Debug, thiserror::Error)]
-#[error("lamps at {place} cannot be switched: {cause}")]
-pub struct LampError {
-    /// Which lamps.
-    pub place: String,
-    /// What the system said.
-    pub cause: std::io::Error,
+pub enum LampError {
+    /// A line is in somebody else's hands.
+    #[error("lamp line {place} is taken: {cause}; free it, or name another line in the board's file")]
+    Taken {
+        /// Which line.
+        place: String,
+        /// Who holds it, as the kernel names him.
+        cause: std::io::Error,
+    },
+    /// A line cannot be opened.
+    #[error("cannot open lamp line {place}: {cause}")]
+    Open {
+        /// Which line.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A line cannot be switched.
+    #[error("lamps at {place} cannot be switched: {cause}")]
+    Switch {
+        /// Which lamps.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The lamps have shone as long as they may.
+    #[error("lamps at {place} have used up their light for now; they stay dark for {wait:?}")]
+    Spent {
+        /// Which lamps.
+        place: String,
+        /// When there is light again.
+        wait: Duration,
+    },
 }
 
 /// The screen, 16 bits a pixel (RGB565). Owned by the screen's thread.
 pub trait Screen: Send {
-    /// Width and height in pixels.
+    /// Width and height in pixels, upright as people see it.
     fn size(&self) -> (u16, u16);
 
-    /// Shows `pixels`, row by row from the top left; `width * height` of them.
+    /// Shows the part `area` of the picture `pixels`: `width * height` of them, row by row from the top left. The rest
+    /// is as it was shown last. Opens the device where that was not done yet, or not since an error.
     ///
     /// # Errors
-    /// The screen is gone; the caller goes on without and tries at the next view.
-    fn show(&mut self, pixels: &[u16]) -> Result<(), ScreenError>;
+    /// The screen is not there, is not what the board's file says, or is gone. The caller goes on without, and tries
+    /// again later with the whole picture.
+    fn show(&mut self, pixels: &[u16], area: Area) -> Result<(), ScreenError>;
 }
 
 /// The screen did not take the picture.
 #[derive(Debug, thiserror::Error)]
-#[error("screen at {place} cannot be written: {cause}")]
-pub struct ScreenError {
-    /// Which screen.
-    pub place: String,
-    /// What the system said.
-    pub cause: std::io::Error,
+pub enum ScreenError {
+    /// It cannot be opened.
+    #[error(
+        "cannot open screen {place}: {cause}; is it connected, and may this user write to it? The kiosk serves on without"
+    )]
+    Open {
+        /// Which device.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// It cannot be written to any more.
+    #[error("screen {place} takes no picture: {cause}")]
+    Write {
+        /// Which device.
+        place: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// It is not what the board's file says.
+    #[error("screen {place} is {found}; the board's file says {needed}")]
+    Mismatch {
+        /// Which device.
+        place: String,
+        /// What it is.
+        found: String,
+        /// What was expected.
+        needed: String,
+    },
 }
 
 /// What travels to the matcher. The bytes are signed, and sealed where they name a person, by [`crate::ask`].

@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::attempt::Language;
+use crate::camera::meter::Meter;
 use crate::edge::Clock;
 use crate::journal::{Entry, Journal};
 use crate::run::{Call, Refusal};
@@ -54,6 +55,8 @@ pub struct Door {
     pub clock: Arc<dyn Clock>,
     /// Language of requests that name none.
     pub language: Language,
+    /// What is counted of the camera's frames.
+    pub meter: Arc<Meter>,
 }
 
 /// The door cannot be opened.
@@ -228,6 +231,7 @@ async fn state(State(inner): Shared) -> Response {
         "serving": standing.serving.map(|id| id.to_string()),
         "faults": faults,
         "unconfirmed_records": standing.unconfirmed,
+        "camera": told::camera(&door.meter.counts()),
         "help": told::help(&door.help),
     }))
     .into_response()

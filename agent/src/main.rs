@@ -1,6 +1,7 @@
 //! `didar-agent`: arguments, real edges, exit codes. Everything else is in the library.
 
 mod check;
+mod doctor;
 mod start;
 
 use std::io::Write;
@@ -9,8 +10,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use didar_agent::config::Config;
+use didar_agent::config::{Config, LampsDevice};
 use didar_agent::enrol;
+use didar_agent::lamps::guard;
 use didar_protocol::id::DeviceId;
 
 /// The kiosk's program: proves that a live face is in front of the camera and asks the matcher who it is.
@@ -36,6 +38,30 @@ enum Order {
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
     },
+    /// Tries every device and everything around it; says what is wrong and what to do. Uses camera and lamps: stop the
+    /// agent first. Exit code 1 if anything is wrong.
+    Doctor {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+        /// One JSON document instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measures the delay from a lamp order to its light, and keeps it in the state folder for `run`. Stop the agent
+    /// first.
+    Calibrate {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+    },
+    /// Waits until standard input ends, then makes the board's lamps dark. `run` starts it; nobody else needs it.
+    #[command(hide = true)]
+    LampGuard {
+        /// The configuration.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Makes this device's key and a certificate request for it. The key never leaves the device.
     EnrolRequest {
         /// The device's id: 1 to 40 of a-z, 0-9 and -.
@@ -54,6 +80,12 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().order {
         Order::Run { config } => run(&config),
         Order::Check { config } => return check::check(&config, &mut std::io::stdout().lock()),
+        Order::Doctor { config, json } => {
+            let form = if json { doctor::Form::Json } else { doctor::Form::Text };
+            return doctor::doctor(&config, form, &mut std::io::stdout().lock());
+        }
+        Order::Calibrate { config } => doctor::calibrate(&config, &mut std::io::stdout().lock()),
+        Order::LampGuard { config } => guard_lamps(&config),
         Order::EnrolRequest { device, site } => enrol_request(&device, &site),
     };
     match done {
@@ -66,10 +98,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &std::path::Path) -> anyhow::Result<()> {
-    let config = Config::read(config)?;
+fn run(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
-    runtime.block_on(start::serve(config))
+    runtime.block_on(start::serve(path, config))
+}
+
+fn guard_lamps(config: &std::path::Path) -> anyhow::Result<()> {
+    match Config::read(config)?.board.lamps {
+        LampsDevice::Lines(lines) => Ok(guard::wait(std::io::stdin().lock(), &lines)?),
+        LampsDevice::Bridge | LampsDevice::None => Ok(()),
+    }
 }
 
 fn enrol_request(device: &DeviceId, site: &std::path::Path) -> anyhow::Result<()> {

@@ -1,18 +1,19 @@
 //! What the camera sees, told in events: guidance while the person finds the place, evidence while the code plays.
 //!
-//! Two plain threads: one takes frames from the camera and never waits for a model, one looks at them. Between them and
-//! the loop stands the bounded `inbox`.
+//! One plain thread, which takes a frame where the driver put it and looks at it there: nothing is copied. Meanwhile the
+//! driver fills the other buffers of its ring. Between thread and loop stands the bounded `inbox`.
 //!
-//! **Here:** the threads and their orders; `guide` decides what a person should change, `proof` collects and judges.
+//! **Here:** the thread and its orders; `feed` is the camera, broken or whole; `guide` decides what a person should change, `proof` collects and judges.
 //! **Not here:** lamps (the loop's), models (`didar_vision`), thresholds of liveness (`didar_liveness`).
 //! **Start** with [`Perception::start`].
 //!
 //! No camera without consent: frames are taken only between an order to watch and the order to rest. The one exception
 //! is the probe that tells a missing camera before anybody is served: its frames are dropped unread.
 
-mod capture;
+mod feed;
 mod guide;
 mod inbox;
+mod mirror;
 mod proof;
 mod sample;
 
@@ -27,15 +28,19 @@ use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{ModelRef, ModelRole};
 use didar_protocol::reason::Reason;
 use didar_protocol::transcript::CameraFacts;
-use didar_vision::{FrameView, ModelError, Models, Perceiver, Role, Sight, Unpacker, VisionError};
+use didar_vision::{FrameView, ModelError, Models, Perceiver, Role, Sight, Unpacker, VisionError, brightness};
 use tokio::sync::mpsc::Sender;
 
 use crate::attempt::event::{Event, Hint, ProofOrder};
-use crate::edge::{Camera, Frame};
+use crate::camera::meter::Meter;
+use crate::display::Viewfinder;
+use crate::edge::{Camera, Controls, Frame, Got, Pick};
 use crate::time::Moment;
+use feed::{Feed, Health, RETRY};
 pub use guide::Placement;
 use guide::{Guide, Seen, Told};
-use inbox::{Inbox, Wanted, Work};
+use inbox::{Inbox, Work};
+use mirror::Mirror;
 use proof::Collector;
 pub use sample::sample;
 
@@ -78,12 +83,14 @@ pub struct Settings {
     pub placement: Placement,
     /// How long the camera may be silent before it counts as broken.
     pub stall: Duration,
+    /// What is counted of its frames.
+    pub meter: Arc<Meter>,
 }
 
-/// The two threads. Dropping it ends them.
+/// The thread. Dropping it ends it.
 pub struct Perception {
     inbox: Arc<Inbox>,
-    threads: Vec<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
     models: Vec<ModelRef>,
 }
 
@@ -99,7 +106,8 @@ pub enum PerceptionError {
 }
 
 impl Perception {
-    /// Makes the networks ready and starts the threads; what they see arrives over `events`.
+    /// Makes the networks ready and starts the thread; what it sees arrives over `events`, and pictures for the oval
+    /// go to `viewfinder`.
     ///
     /// # Errors
     /// A model does not fit its manifest, or the system gave no thread.
@@ -107,38 +115,32 @@ impl Perception {
         camera: Box<dyn Camera>,
         models: &Models,
         settings: Settings,
+        viewfinder: Viewfinder,
         events: Sender<Event>,
     ) -> Result<Self, PerceptionError> {
         let inbox = Arc::new(Inbox::new());
         let references = references(models);
+        let feed = Feed::new(camera, events.clone(), settings.stall);
         let watcher = Watcher {
             perceiver: Perceiver::new(models)?,
             unpacker: Unpacker::new(),
-            settings: settings.clone(),
-            events: events.clone(),
+            mirror: Mirror::new(viewfinder),
+            settings,
+            events,
             doing: Doing::Resting,
             spoiled: 0,
         };
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(body).map_err(PerceptionError::Thread)
-        };
-        let (for_capture, for_watcher) = (Arc::clone(&inbox), Arc::clone(&inbox));
-        let threads = vec![
-            spawn("camera", Box::new(move || capture::run(camera, &for_capture, &events, settings.stall)))?,
-            spawn("vision", Box::new(move || watcher.run(&for_watcher)))?,
-        ];
-        Ok(Self { inbox, threads, models: references })
+        let shared = Arc::clone(&inbox);
+        let thread = std::thread::Builder::new()
+            .name("vision".into())
+            .spawn(move || run(feed, watcher, &shared))
+            .map_err(PerceptionError::Thread)?;
+        Ok(Self { inbox, thread: Some(thread), models: references })
     }
 }
 
 impl Eyes for Perception {
     fn order(&self, order: Order) {
-        match &order {
-            Order::Watch(_) => self.inbox.want(Wanted::Newest),
-            Order::Prove(_) => self.inbox.want(Wanted::Every),
-            Order::Rest => self.inbox.want(Wanted::Nothing),
-            Order::Switched { .. } | Order::Judge(_) => {}
-        }
         self.inbox.order(order);
     }
 
@@ -150,7 +152,7 @@ impl Eyes for Perception {
 impl Drop for Perception {
     fn drop(&mut self) {
         self.inbox.close();
-        for thread in self.threads.drain(..) {
+        if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so on its own; there is nothing left to do with it.
             let _ = thread.join();
         }
@@ -168,17 +170,18 @@ pub fn references(models: &Models) -> Vec<ModelRef> {
     models.references().into_iter().map(|(found, sha256)| ModelRef { role: role(found), sha256 }).collect()
 }
 
-/// What the vision thread is doing.
+/// What the thread is doing.
 enum Doing {
     Resting,
     Watching { request: RequestId, guide: Guide },
     Proving { request: RequestId, collector: Box<Collector> },
 }
 
-/// The vision thread.
+/// The one who looks.
 struct Watcher {
     perceiver: Perceiver,
     unpacker: Unpacker,
+    mirror: Mirror,
     settings: Settings,
     events: Sender<Event>,
     doing: Doing,
@@ -191,21 +194,63 @@ const SPOILED_MAX: u32 = 15;
 /// How long the last frames of a code may be under way before judging begins without them.
 const LAST_FRAME_WAIT: Duration = Duration::from_millis(250);
 
-impl Watcher {
-    fn run(mut self, inbox: &Inbox) {
-        let policy = Policy::shipped();
-        loop {
-            match inbox.next(LAST_FRAME_WAIT) {
-                Work::Order(order) => self.obey(order),
-                Work::Frame(frame) => {
-                    self.look_at(&frame);
-                    let captured_at = frame.captured_at;
-                    inbox.give_back(frame);
-                    self.judge_if_complete(Some(captured_at), &policy);
-                }
-                Work::Nothing => self.judge_if_complete(None, &policy),
-                Work::Closed => return,
+/// How often a resting thread looks whether it is still needed.
+const IDLE: Duration = Duration::from_secs(1);
+
+fn run(mut feed: Feed, mut watcher: Watcher, inbox: &Inbox) {
+    let policy = Policy::shipped();
+    loop {
+        let patience = match (feed.health(), watcher.is_resting()) {
+            (Health::Broken, _) => RETRY,
+            (Health::Good, true) => IDLE,
+            (Health::Good, false) | (Health::Unknown, _) => Duration::ZERO,
+        };
+        match inbox.next(patience) {
+            Work::Order(order) => {
+                watcher.obey(order);
+                continue;
             }
+            Work::Closed => return feed.rest(),
+            Work::Nothing => {}
+        }
+        if watcher.is_resting() && feed.health() == Health::Good {
+            feed.rest();
+            continue;
+        }
+        feed.control(watcher.controls());
+        let mut seen = None;
+        let got = feed.next(watcher.pick(), &mut |frame| {
+            watcher.look_at(frame);
+            seen = Some(frame.captured_at);
+        });
+        let waited_enough = got == Got::Nothing && feed.silent() >= LAST_FRAME_WAIT;
+        if (seen.is_some() || waited_enough) && watcher.is_complete(seen) {
+            // Judging takes longer than a frame, and nobody wants frames any more.
+            feed.rest();
+            watcher.judge(&policy);
+        }
+    }
+}
+
+impl Watcher {
+    const fn is_resting(&self) -> bool {
+        matches!(self.doing, Doing::Resting)
+    }
+
+    /// While the code plays every frame counts; before, only the newest.
+    const fn pick(&self) -> Pick {
+        match self.doing {
+            Doing::Proving { .. } => Pick::Next,
+            Doing::Resting | Doing::Watching { .. } => Pick::Newest,
+        }
+    }
+
+    /// From the time that a face is nearly in place, so that the camera has settled when the code begins.
+    fn controls(&self) -> Controls {
+        match &self.doing {
+            Doing::Proving { .. } => Controls::Held,
+            Doing::Watching { guide, .. } if guide.is_settling() => Controls::Held,
+            Doing::Resting | Doing::Watching { .. } => Controls::Automatic,
         }
     }
 
@@ -231,18 +276,23 @@ impl Watcher {
                     collector.code_is_over(attempt);
                 }
             }
-            Order::Rest => self.doing = Doing::Resting,
+            Order::Rest => {
+                self.doing = Doing::Resting;
+                self.mirror.rest();
+            }
         }
     }
 
-    fn look_at(&mut self, frame: &Frame) {
-        if matches!(self.doing, Doing::Resting) {
+    fn look_at(&mut self, frame: &Frame<'_>) {
+        if self.is_resting() {
+            // The probe of a camera while nobody is served.
             return;
         }
-        let view = self.unpacker.view(frame.format, frame.width, frame.height, frame.stride, &frame.pixels);
+        let view = self.unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels);
         let view = match view {
             Ok(view) => view,
             Err(error) => {
+                self.settings.meter.refused();
                 self.spoiled += 1;
                 if self.spoiled == SPOILED_MAX {
                     tracing::error!("camera: {error}");
@@ -255,6 +305,13 @@ impl Watcher {
             let _ = self.events.blocking_send(Event::Mended(Reason::CameraFault));
         }
         self.spoiled = 0;
+        self.mirror.show(&view, frame.captured_at);
+        let bright = brightness(&view, None);
+        if bright.is_black() {
+            self.settings.meter.black();
+        } else if bright.is_white() {
+            self.settings.meter.white();
+        }
         let event = match see(&mut self.perceiver, &mut self.doing, &view, frame.captured_at) {
             Ok(event) => event,
             Err(error) => {
@@ -272,12 +329,12 @@ impl Watcher {
         }
     }
 
-    /// Judges once the code is over and its last frame has been seen, or cannot be expected any more.
-    fn judge_if_complete(&mut self, seen: Option<Moment>, policy: &Policy) {
-        let Doing::Proving { collector, .. } = &self.doing else { return };
-        if !collector.is_complete(seen) {
-            return;
-        }
+    /// Whether the code is over, and its last frame has been seen or cannot be expected any more.
+    fn is_complete(&self, seen: Option<Moment>) -> bool {
+        matches!(&self.doing, Doing::Proving { collector, .. } if collector.is_complete(seen))
+    }
+
+    fn judge(&mut self, policy: &Policy) {
         let Doing::Proving { collector, .. } = std::mem::replace(&mut self.doing, Doing::Resting) else { return };
         let event = collector.judge(&mut self.perceiver, policy).unwrap_or_else(|error| {
             tracing::error!("vision: {error}");

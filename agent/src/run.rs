@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ask::{self, AskError, Draft};
 use crate::attempt::event::{Closing, Command, Ending, Event, Language, Record, Request, View};
 use crate::attempt::{Limits, Machine};
+use crate::buzzer::Buzzer;
 use crate::display::Display;
 use crate::edge::{Clock, Health, Lamps, Letter, Outbox, Uplink};
 use crate::journal::{Ended, Journal, Standing};
@@ -74,6 +75,8 @@ pub struct Agent {
     pub perception: Box<dyn Eyes>,
     /// The screen's thread; none where there is no screen.
     pub display: Option<Display>,
+    /// The buzzer's thread; none where there is no buzzer.
+    pub buzzer: Option<Buzzer>,
     /// The way to the matcher.
     pub uplink: Box<dyn Uplink>,
     /// The audit records.
@@ -290,6 +293,9 @@ impl Agent {
     fn show(&mut self, view: View) {
         if let Some((id, _)) = self.state.serving {
             self.journal.shown(id, &view);
+        }
+        if let (Some(buzzer), View::Result { outcome, .. }) = (&self.buzzer, &view) {
+            buzzer.play(*outcome);
         }
         let language = match (&view, self.state.serving) {
             (View::Idle { .. } | View::OutOfService { .. }, _) | (_, None) => self.language,

@@ -1,30 +1,37 @@
 //! From a configuration to an agent at work: opens every edge, then hands over to the loop.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use didar_agent::attempt::{Event, Machine};
 use didar_agent::board::{self, Devices};
-use didar_agent::config::Config;
+use didar_agent::buzzer::{Buzzer, BuzzerLine};
+use didar_agent::camera::meter::Meter;
+use didar_agent::config::{Config, LampsDevice};
 use didar_agent::display::Display;
 use didar_agent::edge::{Clock, Outbox};
 use didar_agent::identity::Identity;
 use didar_agent::journal::Journal;
+use didar_agent::lamps::guard::Guard;
 use didar_agent::local_api::{self, Door};
+use didar_agent::measure::calibration::Calibration;
 use didar_agent::outbox::SledOutbox;
 use didar_agent::perception::{self, Perception};
 use didar_agent::run::{Agent, LoopState};
 use didar_agent::time::{SystemClock, process_age};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
+use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, ModelRef};
+use didar_protocol::reason::Reason;
 use didar_vision::Models;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// The clock starts no earlier than this version of the program: 1 November 2026, Unix milliseconds.
-const BUILT_MS: u64 = 1_793_491_200_000;
+pub(crate) const BUILT_MS: u64 = 1_793_491_200_000;
 /// Longest wait for the uplink's farewell when the agent stops.
 const FAREWELL_MAX: std::time::Duration = std::time::Duration::from_secs(4);
 /// Events that may wait for the loop.
@@ -33,12 +40,18 @@ const EVENTS_MAX: usize = 256;
 const CALLS_MAX: usize = 16;
 
 /// Serves until a signal says stop.
-pub(crate) async fn serve(config: Config) -> Result<()> {
+pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
+    if let Some(calibration) = Calibration::read(&config.state, &config.board)? {
+        calibration.apply(&mut config.board);
+        tracing::info!("delay of the lamps as calibrated: {} us", calibration.delay_us);
+    }
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (events, heard) = mpsc::channel(EVENTS_MAX);
     let (calls, called) = mpsc::channel(CALLS_MAX);
-    let (mut agent, link) = open(&config, events).await?;
+    let _guard = guard(path, &config)?;
+    let meter = Arc::<Meter>::default();
+    let (mut agent, link) = open(&config, &meter, events).await?;
     let door = Door {
         device: config.device.clone(),
         calls,
@@ -46,6 +59,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         help: config.help.clone(),
         clock: Arc::clone(&agent.clock),
         language: config.language,
+        meter,
     };
     let api = tokio::spawn(local_api::serve(&config.local_api.socket, door)?);
     ready()?;
@@ -65,6 +79,17 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// Who makes the lamps dark after a kill, where they are lines that could stay lit.
+fn guard(path: &Path, config: &Config) -> Result<Option<Guard>> {
+    match config.board.lamps {
+        LampsDevice::Lines(_) => {
+            let guard = Guard::start(&[Path::new("lamp-guard"), Path::new("--config"), path]);
+            Ok(Some(guard.context("starting the guard of the lamps")?))
+        }
+        LampsDevice::Bridge | LampsDevice::None => Ok(None),
+    }
+}
+
 /// Waits until the uplink's task has ended: it drops its end of the channel.
 async fn farewell(mut link: LinkFaults) {
     let ended = async { while link.changed().await.is_ok() {} };
@@ -75,7 +100,7 @@ async fn farewell(mut link: LinkFaults) {
 
 type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault::LinkFault>>;
 
-async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
+async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
     let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
     let mut outbox = SledOutbox::open(
@@ -96,18 +121,24 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
     warn_of_expiry(&identity, clock.as_ref());
     let models = Models::load(&config.models)?;
     let references = perception::references(&models);
-    let Devices { camera, lamps, screen } = board::open(&config.board, &clock);
+    let Devices { camera, mut lamps, screen } = board::open(&config.board, &clock, meter)?;
+    if let (LampsDevice::Lines(_), Err(error)) = (&config.board.lamps, lamps.set(Light::Off)) {
+        tracing::error!("{error}");
+        events.send(Event::Fault(Reason::LampFault)).await?;
+    }
+    let display = screen
+        .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
+        .transpose()
+        .with_context(|| format!("board {}", config.board.name))?;
     let settings = perception::Settings {
         shape: config.board.code,
         camera: config.board.facts.clone(),
         placement: config.placement.clone(),
         stall: config.board.stall,
+        meter: Arc::clone(meter),
     };
-    let perception = Perception::start(camera, &models, settings, events.clone())?;
-    let display = screen
-        .map(|screen| Display::start(screen, config.help.clone()))
-        .transpose()
-        .with_context(|| format!("board {}", config.board.name))?;
+    let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
+    let perception = Perception::start(camera, &models, settings, viewfinder, events.clone())?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
     let boot = boot()?;
     let settings = uplink_settings(config, references, boot);
@@ -126,6 +157,7 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         lamps,
         perception: Box::new(perception),
         display,
+        buzzer: config.board.buzzer.as_ref().and_then(buzzer),
         uplink: Box::new(uplink),
         outbox: Box::new(outbox),
         journal: Arc::new(Journal::default()),
@@ -133,6 +165,11 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         state: LoopState::default(),
     };
     Ok((agent, faults))
+}
+
+/// The buzzer; a kiosk whose buzzer is broken serves without.
+fn buzzer(place: &BuzzerLine) -> Option<Buzzer> {
+    Buzzer::open(place).inspect_err(|error| tracing::error!("{error} The kiosk serves on without")).ok()
 }
 
 fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {

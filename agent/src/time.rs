@@ -33,6 +33,11 @@ impl Moment {
         Self(self.0.saturating_add(wait))
     }
 
+    /// The moment `time` earlier; the boot where that is later.
+    pub const fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(time))
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

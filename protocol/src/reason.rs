@@ -121,6 +121,8 @@ reasons! {
     523 StorageFault "storage-fault";
     /// The device's clock cannot be trusted.
     524 ClockFault "clock-fault";
+    /// The screen failed; everything else serves on.
+    525 ScreenFault "screen-fault";
     /// The kiosk's application cancelled.
     530 CancelledByApplication "cancelled-by-application";
     /// The agent is stopping.

@@ -176,6 +176,19 @@ impl KioskSite {
         process::run(&self.agent, &["check", "--config", path(&self.config)?])
     }
 
+    /// Runs `didar-agent doctor --json` while the agent does not run; its findings, whatever they are.
+    pub fn doctor(&self) -> Result<serde_json::Value> {
+        let arguments = ["doctor", "--json", "--config", path(&self.config)?];
+        let output = std::process::Command::new(&self.agent).args(arguments).output()?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("reading its findings; it said {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Runs `didar-agent calibrate` while the agent does not run; its output, or an error with what it said.
+    pub fn calibrate(&self) -> Result<String> {
+        process::run(&self.agent, &["calibrate", "--config", path(&self.config)?])
+    }
+
     /// Starts the agent and waits until it is ready.
     pub fn start(&self) -> Result<RunningAgent> {
         let log = self.folder.join("agent.log");

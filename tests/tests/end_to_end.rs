@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use didar_tests::people::{self, ASTRONAUT, HOPPER};
 use didar_tests::scene::{Presentation, Subject};
-use didar_tests::site::{INITIATOR, Site};
+use didar_tests::site::{INITIATOR, KioskSite, Site};
 use didar_tests::stage::{Attempted, Stage, consent};
 use didar_vision::{Models, Perceiver};
 use serde_json::{Value, json};
@@ -35,6 +35,36 @@ fn files_with(folder: &Path, needle: &[u8]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// The doctor finds every device, and the light of each lamp on the face; what was calibrated is what is used.
+fn examine(kiosk: &KioskSite) -> Result<()> {
+    let report = kiosk.doctor()?;
+    let finding = |device: &str| {
+        let mut findings = report["findings"].as_array().into_iter().flatten();
+        findings.find(|finding| finding["device"] == device).with_context(|| format!("no {device} in {report}"))
+    };
+    for device in ["calibration", "camera", "screen", "clock", "storage", "certificate", "broker"] {
+        finding(device)?;
+    }
+    assert_eq!(finding("broker")?["verdict"], "ok", "{report}");
+    for lamp in ["left lamp", "right lamp"] {
+        let light = finding(lamp)?["figures"]["lit_minus_dark"].as_f64();
+        assert!(light.is_some_and(|light| light > 3.0), "{lamp}: {report}");
+    }
+    match kiosk.calibrate() {
+        Ok(said) => {
+            assert!(said.contains("kept"), "{said}");
+            assert!(kiosk.check()?.contains("is used"));
+        }
+        // A machine that is too busy to keep time is told so, and nothing is kept.
+        Err(error) => {
+            let error = format!("{error:#}");
+            assert!(error.contains("could be timed") || error.contains("more than one frame"), "{error}");
+            assert!(kiosk.check()?.contains("calibration: none"));
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,6 +114,7 @@ async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
     assert_eq!(ended(&stage.attempt("camera-back", &ask).await?), ("grant", "none"));
 
     assert!(agent.process.stop()?.success(), "SIGTERM ends the agent gracefully");
+    examine(&kiosk)?;
     drop(stage);
     let centre = site.centre();
     let ledger = site.matcher(&["ledger", "verify", "--dir", centre.to_str().context("path")?])?;

@@ -18,6 +18,10 @@ const SIDE_MOST: u32 = 8192;
 pub enum PixelFormat {
     /// One byte of brightness a pixel, 0..=255.
     Grey8,
+    /// Two bytes of brightness a pixel, little endian, 0..=1023: `Y10` of infrared sensors.
+    Grey10,
+    /// Two bytes of brightness a pixel, little endian, 0..=65535: `Y16` of infrared sensors.
+    Grey16,
     /// Y0 U Y1 V for two pixels, BT.601, limited range (what V4L2 means by default). Even width.
     Yuyv,
     /// A plane of Y, then one of interleaved U and V at half size with the same stride; BT.601, limited. Even sides.
@@ -40,8 +44,16 @@ pub struct FrameView<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Pixels<'a> {
     Grey(Plane<'a>),
+    /// Two bytes a pixel; the value shifted right by `shift` is one of 0..=255.
+    Deep {
+        plane: Plane<'a>,
+        shift: u8,
+    },
     Yuyv(Plane<'a>),
-    Nv12 { luma: Plane<'a>, chroma: Plane<'a> },
+    Nv12 {
+        luma: Plane<'a>,
+        chroma: Plane<'a>,
+    },
     Rgb(Plane<'a>),
 }
 
@@ -136,6 +148,7 @@ impl<'a> FrameView<'a> {
         let (w, h) = (width as usize, height as usize);
         let (row, rows, even) = match format {
             PixelFormat::Grey8 => (w, h, false),
+            PixelFormat::Grey10 | PixelFormat::Grey16 => (w * 2, h, false),
             PixelFormat::Yuyv => (w * 2, h, true),
             PixelFormat::Nv12 => (w, h + h / 2, true),
             PixelFormat::Rgb8 => (w * 3, h, false),
@@ -155,6 +168,8 @@ impl<'a> FrameView<'a> {
         let plane = Plane { bytes, stride };
         let pixels = match format {
             PixelFormat::Grey8 => Pixels::Grey(plane),
+            PixelFormat::Grey10 => Pixels::Deep { plane, shift: 2 },
+            PixelFormat::Grey16 => Pixels::Deep { plane, shift: 8 },
             PixelFormat::Yuyv => Pixels::Yuyv(plane),
             PixelFormat::Nv12 => {
                 let (luma, chroma) = bytes.split_at(stride * h);
@@ -260,7 +275,7 @@ mod tests {
 
     #[test]
     fn sides_strides_and_lengths_must_fit_together() {
-        use PixelFormat::{Grey8, Mjpeg, Nv12, Rgb8, Yuyv};
+        use PixelFormat::{Grey8, Grey10, Grey16, Mjpeg, Nv12, Rgb8, Yuyv};
         check(Grey8, 64, 48, 64, 64 * 48, "ok");
         check(Grey8, 64, 48, 80, 80 * 47 + 64, "ok");
         check(Grey8, 1, 1, 1, 1, "frame of 1x1 pixels");
@@ -268,6 +283,9 @@ mod tests {
         check(Grey8, 64, 48, 63, 64 * 48, "Grey8 frame: stride of 63 bytes, at least 64");
         check(Grey8, 64, 48, 64, 64 * 48 - 1, "Grey8 frame of 64x48 pixels is cut short: 3071 bytes, 3072 needed");
         check(Grey8, 64, 48, usize::MAX, 64 * 48, "Grey8 frame of 64x48 pixels is cut short");
+        check(Grey10, 64, 48, 128, 128 * 48, "ok");
+        check(Grey10, 64, 48, 64, 128 * 48, "Grey10 frame: stride of 64 bytes, at least 128");
+        check(Grey16, 64, 48, 128, 128 * 48 - 1, "Grey16 frame of 64x48 pixels is cut short");
         check(Yuyv, 64, 48, 128, 128 * 48, "ok");
         check(Yuyv, 65, 48, 130, 130 * 48, "Yuyv frame of 65x48 pixels: its sides must be even");
         check(Nv12, 64, 48, 64, 64 * 72, "ok");

@@ -14,6 +14,7 @@
 
 mod affine;
 mod align;
+mod brightness;
 mod detect;
 mod embed;
 mod frame;
@@ -27,9 +28,11 @@ mod picture;
 mod pose;
 mod quality;
 mod tflite;
+mod thumbnail;
 mod warp;
 
 pub use align::{ALIGNED_SIDE, AlignedFace, align, align_into};
+pub use brightness::{Brightness, brightness};
 pub use embed::{LiveFace, LivenessProof, Mark, ReferenceFace, Template, TemplateError};
 pub use frame::{FrameError, FrameView, PixelFormat, Unpacker};
 pub use light_grid::{BACKGROUND_CELLS, GRID_SIDE, LightGrid, NOISE_BANDS, light_grid};
@@ -41,3 +44,4 @@ pub use perceive::{Perceiver, Sight, VisionError};
 pub use picture::{Picture, PictureError, Portrait, portrait};
 pub use pose::Pose;
 pub use quality::{Quality, eyes_open, quality};
+pub use thumbnail::thumbnail;

@@ -4,7 +4,7 @@
 
 use crate::frame::{FrameView, Pixels};
 use crate::mesh::Face;
-use crate::warp::{Grey, Nv12, Rgb, Texels, Yuyv};
+use crate::warp::{Deep, Grey, Nv12, Rgb, Texels, Yuyv};
 
 /// Cells a side of the grid on the face.
 pub const GRID_SIDE: usize = 12;
@@ -75,6 +75,7 @@ impl Default for LightGrid {
 pub fn light_grid(frame: &FrameView<'_>, face: &Face, out: &mut LightGrid) {
     match frame.pixels {
         Pixels::Grey(plane) => measure(&Grey(plane), frame, face, out),
+        Pixels::Deep { plane, shift } => measure(&Deep { plane, shift }, frame, face, out),
         Pixels::Yuyv(plane) => measure(&Yuyv(plane), frame, face, out),
         Pixels::Nv12 { luma, chroma } => measure(&Nv12 { luma, chroma }, frame, face, out),
         Pixels::Rgb(plane) => measure(&Rgb(plane), frame, face, out),

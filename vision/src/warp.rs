@@ -50,6 +50,7 @@ pub(crate) fn warp<T: Copy>(frame: &FrameView<'_>, inverse: &Affine, width: usiz
     let size = (frame.width() as usize, frame.height() as usize);
     match frame.pixels {
         Pixels::Grey(plane) => sample(&Grey(plane), size, inverse, width, tint, out),
+        Pixels::Deep { plane, shift } => sample(&Deep { plane, shift }, size, inverse, width, tint, out),
         Pixels::Yuyv(plane) => sample(&Yuyv(plane), size, inverse, width, tint, out),
         Pixels::Nv12 { luma, chroma } => sample(&Nv12 { luma, chroma }, size, inverse, width, tint, out),
         Pixels::Rgb(plane) => sample(&Rgb(plane), size, inverse, width, tint, out),
@@ -159,6 +160,32 @@ impl Texels for Grey<'_> {
     #[inline(always)]
     fn luma(&self, x: usize, y: usize) -> u8 {
         self.0.bytes[y * self.0.stride + x]
+    }
+}
+
+/// Brightness of more than eight bits, of which the upper eight count.
+pub(crate) struct Deep<'a> {
+    pub(crate) plane: Plane<'a>,
+    pub(crate) shift: u8,
+}
+
+impl Texels for Deep<'_> {
+    fn texel(&self, x: usize, y: usize) -> [u8; 3] {
+        [self.luma(x, y); 3]
+    }
+
+    #[inline(always)]
+    fn blend(&self, x: usize, y: usize, wx: u64, wy: u64) -> [u8; 3] {
+        let [top, bottom] = [y, y + 1].map(|y| [self.luma(x, y), self.luma(x + 1, y)]);
+        [mix(top[0], top[1], bottom[0], bottom[1], wx, wy); 3]
+    }
+
+    /// A sensor that counts beyond its range is clipped, not wrapped.
+    #[inline(always)]
+    fn luma(&self, x: usize, y: usize) -> u8 {
+        let at = y * self.plane.stride + 2 * x;
+        let value = u16::from_le_bytes([self.plane.bytes[at], self.plane.bytes[at + 1]]);
+        (value >> self.shift).min(255) as u8
     }
 }
 
@@ -295,6 +322,11 @@ mod tests {
                 (SIDE, luma.chain(chroma).collect())
             }
             PixelFormat::Grey8 => (SIDE, (0..SIDE * SIDE).map(|i| scene(i % SIDE, i / SIDE)[0]).collect()),
+            PixelFormat::Grey10 | PixelFormat::Grey16 => {
+                let shift = if format == PixelFormat::Grey10 { 2 } else { 8 };
+                let deep = |i| u16::from(scene(i % SIDE, i / SIDE)[0]) << shift | 1;
+                (SIDE * 2, (0..SIDE * SIDE).flat_map(|i| deep(i).to_le_bytes()).collect())
+            }
             PixelFormat::Rgb8 | PixelFormat::Mjpeg => (SIDE * 3, rgb()),
         };
         let frame = FrameView::new(format, SIDE as u32, SIDE as u32, stride, &bytes).unwrap();
@@ -326,6 +358,8 @@ mod tests {
             assert!(worst <= 14, "{format:?} differs by {worst}");
         }
         let grey = warped(PixelFormat::Grey8, &inverse);
+        assert_eq!(grey, warped(PixelFormat::Grey10, &inverse));
+        assert_eq!(grey, warped(PixelFormat::Grey16, &inverse));
         assert!(grey.iter().step_by(3).zip(expected.iter().step_by(3)).all(|(a, b)| a == b));
     }
 

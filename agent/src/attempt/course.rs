@@ -26,7 +26,7 @@ impl Machine {
             State::Proving { .. } | State::Awaiting { .. } => return Vec::new(),
         }
         let mut case = Case::new(request, now);
-        let hopeless = self.faults.first().map(|&reason| (Outcome::Fault, reason));
+        let hopeless = self.grounded().map(|reason| (Outcome::Fault, reason));
         let offline = self.is_offline(now, now).then_some((Outcome::Offline, Reason::NoConnection));
         if let Some((outcome, reason)) = hopeless.or(offline) {
             self.state = State::positioning(case, now);

@@ -5,7 +5,7 @@ use didar_protocol::reason::Reason;
 
 use super::event::{Closing, Command, Ending, Findings, Outcome, View};
 use super::state::{Phase, State};
-use super::{Link, Machine};
+use super::{Link, Machine, stops_service};
 use crate::time::Moment;
 
 impl Machine {
@@ -14,10 +14,12 @@ impl Machine {
             self.faults.push(reason);
         }
         match &self.state {
-            State::Positioning { .. } | State::Proving { .. } => {
+            State::Positioning { .. } | State::Proving { .. } if stops_service(reason) => {
                 self.conclude(now, Outcome::Fault, reason, Findings::default())
             }
             State::Idle => vec![Command::Show(self.rest_view())],
+            // Without this part the person is served all the same.
+            State::Positioning { .. } | State::Proving { .. } => Vec::new(),
             // The proof is on its way, or the ending is shown: nothing that is needed still broke.
             State::Awaiting { .. } | State::Showing { .. } => Vec::new(),
         }

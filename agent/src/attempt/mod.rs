@@ -64,6 +64,11 @@ pub struct Machine {
     state: State,
 }
 
+/// Whether nobody can be served while this is broken. Without a screen the kiosk's application still guides the person.
+const fn stops_service(fault: Reason) -> bool {
+    !matches!(fault, Reason::ScreenFault)
+}
+
 /// The way to the matcher, as last heard.
 #[derive(Clone, Copy, Debug)]
 enum Link {
@@ -140,10 +145,15 @@ impl Machine {
 
     /// What an idle kiosk shows.
     pub fn rest_view(&self) -> View {
-        match self.faults.first() {
-            Some(&reason) => View::OutOfService { reason },
+        match self.grounded() {
+            Some(reason) => View::OutOfService { reason },
             None => View::Idle { faults: self.faults() },
         }
+    }
+
+    /// The fault that stops all service; `None` where there is none, or only such as service goes on with.
+    fn grounded(&self) -> Option<Reason> {
+        self.faults.iter().copied().find(|fault| stops_service(*fault))
     }
 
     fn take(&mut self, now: Moment, event: Event) -> Vec<Command> {

@@ -32,6 +32,58 @@ fn the_shipped_files_are_lawful() {
 }
 
 #[test]
+fn every_shipped_board_is_lawful() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/boards");
+    let mut boards = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let board = Board::read(&path, name, Env::Test).unwrap_or_else(|error| panic!("{error}"));
+        assert!(board.slot() * u32::from(board.code.slots) <= Duration::from_millis(900), "{}", path.display());
+        boards += 1;
+    }
+    assert!(boards >= 7);
+}
+
+/// What comes of the Raspberry Pi's board after an edit, in an environment.
+fn raspberry(env: Env, (from, to): (&str, &str)) -> Result<Board, String> {
+    let text = include_str!("../../../firmware-config/boards/raspberry-pi-5.toml");
+    assert!(text.contains(from), "{from:?} is not in the shipped file");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pi.toml");
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    Board::read(&path, "pi".to_owned(), env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_board_says_what_it_is_made_of() {
+    let board = raspberry(Env::Production, SAME).unwrap();
+    let CameraDevice::V4l2(camera) = &board.camera else { panic!("{board:?}") };
+    assert_eq!((camera.need.width, camera.need.rate, camera.buffers), (640, 30, 16));
+    assert_eq!(camera.exposure_us, board.facts.exposure_us);
+    for (edit, expected) in [
+        (("\"YUYV\", ", "\"H264\", "), "camera.formats is H264"),
+        (("[\"YUYV\", \"NV12\", \"MJPG\"]", "[]"), "camera.formats is empty"),
+        (("width = 640", "width = 641"), "camera.width and camera.height is 641 x 480"),
+        (("buffers = 16", "buffers = 2"), "camera.buffers is 2"),
+        (("right = 27", "right = 17"), "two different lines"),
+        (("active = \"high\"", "active = \"up\""), "unknown variant `up`"),
+        (("kind = \"rppal\"", "kind = \"bridge\""), "unknown field"),
+        (("kind = \"rppal\"\nleft = 17", "kind = \"rppal\"\nchip = 1\nleft = 17"), "chip"),
+    ] {
+        let error = raspberry(Env::Test, edit).expect_err(expected);
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn what_is_for_trials_is_refused_in_production() {
+    let webcam = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/boards/pc-webcam.toml");
+    let error = Board::read(&webcam, "pc-webcam".to_owned(), Env::Production).unwrap_err().to_string();
+    assert!(error.contains("nobody is proved live"), "{error}");
+}
+
+#[test]
 fn errors_name_place_and_cure() {
     let cases = [
         (read(("device = \"", "devise = \""), SAME), "devise"),
@@ -51,6 +103,44 @@ fn errors_name_place_and_cure() {
     ];
     for (result, expected) in cases {
         let error = result.expect_err(expected);
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}
+
+/// The bridge's board with another screen.
+fn with_screen(screen: &str) -> Result<ScreenDevice, String> {
+    let shipped = "[screen]\nkind = \"bridge\"\nwidth = 480\nheight = 320\n";
+    read(SAME, (shipped, screen)).map(|config| config.board.screen)
+}
+
+const SPI: &str = "[screen]\nkind = \"spi\"\ndevice = \"/dev/spidev0.0\"\nspeed_hz = 40000000\n\
+                   controller = \"st7789\"\nchip = \"/dev/gpiochip0\"\ndata_line = 25\nreset_line = 27\nturn = 90\n\
+                   colours = \"rgb\"\ninverted = true\nwidth = 320\nheight = 240\n";
+
+#[test]
+fn screens_and_a_buzzer_are_read() {
+    let buffer = "[screen]\nkind = \"framebuffer\"\ndevice = \"/dev/fb0\"\nwidth = 1280\nheight = 800\n";
+    let found = with_screen(buffer).unwrap();
+    assert_eq!(found, ScreenDevice::FrameBuffer { device: "/dev/fb0".into(), width: 1280, height: 800 });
+    let ScreenDevice::Spi(panel) = with_screen(SPI).unwrap() else { panic!("no SPI panel") };
+    assert_eq!((panel.size, panel.reset_line, panel.backlight_line), ((320, 240), Some(27), None));
+    let buzzer = format!("{buffer}\n[buzzer]\nchip = \"/dev/gpiochip0\"\nline = 12\n");
+    let shipped = "[screen]\nkind = \"bridge\"\nwidth = 480\nheight = 320\n";
+    assert_eq!(read(SAME, (shipped, &buzzer)).unwrap().board.buzzer.unwrap().line, 12);
+    assert!(read(SAME, SAME).unwrap().board.buzzer.is_none());
+}
+
+#[test]
+fn screens_that_cannot_be_are_named() {
+    for (from, to, expected) in [
+        ("turn = 90", "turn = 0", "screen.width and screen.height is 320 x 240"),
+        ("turn = 90", "turn = 45", "screen.turn is 45"),
+        ("width = 320", "width = 200", "screen.width and screen.height is 200 x 240"),
+        ("\"st7789\"", "\"hd44780\"", "hd44780"),
+        ("speed_hz = 40000000", "speed_hz = 40", "screen.speed_hz is 40"),
+        ("data_line = 25\n", "", "data_line"),
+    ] {
+        let error = with_screen(&SPI.replacen(from, to, 1)).unwrap_err();
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
 }

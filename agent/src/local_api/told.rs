@@ -6,6 +6,7 @@ use didar_protocol::reason::Reason;
 use serde_json::{Value, json};
 
 use crate::attempt::Language;
+use crate::camera::meter::Counts;
 use crate::journal::{Ended, Entry};
 use crate::screen::text::{Text, checking_text, hint_text};
 use crate::screen::{Help, outcome_text};
@@ -52,6 +53,21 @@ fn outcome(ended: &Ended, place: &Help) -> Value {
 /// A reason's stable name and number.
 pub(super) fn reason(reason: Reason) -> Value {
     json!({ "name": reason.name(), "number": reason.number() })
+}
+
+/// What was counted of the camera's frames since the agent started.
+pub(crate) fn camera(counts: &Counts) -> Value {
+    let Counts { taken, lost, passed_over, refused, copied, black, white, opened } = *counts;
+    json!({
+        "frames": taken,
+        "lost_frames": lost,
+        "passed_over_frames": passed_over,
+        "refused_frames": refused,
+        "copied_frames": copied,
+        "black_frames": black,
+        "white_frames": white,
+        "opened": opened,
+    })
 }
 
 /// Where a person finds help, in three languages.

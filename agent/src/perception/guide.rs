@@ -106,10 +106,18 @@ pub(super) struct Guide {
 /// send a person to and fro.
 const SLACK: f32 = 1.1;
 
+/// Good frames in a row after which the camera's controls are held: two frames later they have taken effect.
+const SETTLING: u8 = 2;
+
 impl Guide {
     pub(super) fn new(placement: Placement) -> Self {
         let run = (Hint::LookForFace, 0);
         Self { placement, told: Hint::LookForFace, steady_told: false, run, last: None }
+    }
+
+    /// Whether the face is in place and only has to stay.
+    pub(super) fn is_settling(&self) -> bool {
+        self.run.0 == Hint::HoldStill && self.run.1 >= SETTLING
     }
 
     pub(super) fn step(&mut self, faces: usize, seen: Option<Seen>) -> Told {

@@ -15,6 +15,27 @@ pub struct Canvas {
     pixels: Vec<u16>,
 }
 
+/// A part of a picture, within its bounds, at least one pixel large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// First column.
+    pub x: u16,
+    /// First row.
+    pub y: u16,
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+impl Area {
+    /// Its rows out of `pixels`, the whole picture with `across` pixels in a row.
+    pub fn rows<'a>(&self, pixels: &'a [u16], across: u16) -> impl Iterator<Item = &'a [u16]> + use<'a> {
+        let (x, width, rows) = (usize::from(self.x), usize::from(self.width), usize::from(self.height));
+        pixels.chunks_exact(usize::from(across)).skip(usize::from(self.y)).take(rows).map(move |row| &row[x..x + width])
+    }
+}
+
 /// A screen that the views are not laid out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -63,9 +84,25 @@ impl Canvas {
         &self.pixels
     }
 
-    /// The pixels as little-endian bytes: what the bridge and most frame buffers take.
-    pub fn bytes(&self) -> impl ExactSizeIterator<Item = [u8; 2]> + '_ {
-        self.pixels.iter().map(|pixel| pixel.to_le_bytes())
+    /// The smallest part that holds every difference to the picture `before`; `None` if there is none. A picture of
+    /// another size differs everywhere.
+    pub fn changed(&self, before: &[u16]) -> Option<Area> {
+        if before.len() != self.pixels.len() {
+            return Some(Area { x: 0, y: 0, width: self.width, height: self.height });
+        }
+        let across = usize::from(self.width);
+        let rows = || self.pixels.chunks_exact(across).zip(before.chunks_exact(across));
+        let top = rows().position(|(now, then)| now != then)?;
+        let bottom = rows().rposition(|(now, then)| now != then)?;
+        let (mut left, mut right) = (across, 0);
+        for (now, then) in rows().take(bottom + 1).skip(top) {
+            let differs = |x: &usize| now[*x] != then[*x];
+            left = (0..left).find(differs).unwrap_or(left);
+            right = (right..across).rev().find(differs).map_or(right, |last| last + 1);
+        }
+        // Places in a picture whose sides are u16.
+        let [x, y, width, height] = [left, top, right - left, bottom + 1 - top].map(|number| number as u16);
+        Some(Area { x, y, width, height })
     }
 
     /// The visible part of `area` in one row, as indices of `pixels`.
@@ -160,11 +197,31 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_little_endian() {
+    fn a_pixel_has_red_on_top() {
         let mut canvas = Canvas::new(320, 240).unwrap();
         canvas.draw_iter([Pixel(Point::new(1, 0), Rgb565::new(31, 0, 1))]).unwrap();
         assert_eq!(canvas.pixels()[1], 0xF801);
-        assert_eq!(canvas.bytes().nth(1), Some([0x01, 0xF8]));
-        assert_eq!(canvas.bytes().len(), 320 * 240);
+    }
+
+    #[test]
+    fn what_changed_is_found_exactly() {
+        let mut canvas = Canvas::new(320, 240).unwrap();
+        let before = canvas.pixels().to_vec();
+        assert_eq!(canvas.changed(&before), None);
+        assert_eq!(canvas.changed(&[]), Some(Area { x: 0, y: 0, width: 320, height: 240 }));
+        for places in [vec![(0, 0)], vec![(319, 239)], vec![(0, 239), (319, 0)], vec![(40, 7), (9, 100), (30, 50)]] {
+            canvas.fill_solid(&canvas.bounding_box(), Rgb565::BLACK).unwrap();
+            let pixels = places.iter().map(|(x, y)| Pixel(Point::new(*x, *y), Rgb565::RED));
+            canvas.draw_iter(pixels).unwrap();
+            let corner = |least: fn(&(i32, i32)) -> i32| {
+                let (from, to) = (places.iter().map(least).min().unwrap(), places.iter().map(least).max().unwrap());
+                (from as u16, (to - from + 1) as u16)
+            };
+            let ((x, width), (y, height)) = (corner(|place| place.0), corner(|place| place.1));
+            let area = Area { x, y, width, height };
+            assert_eq!(canvas.changed(&before), Some(area));
+            let red = area.rows(canvas.pixels(), 320).flatten().filter(|pixel| **pixel != 0).count();
+            assert_eq!(red, places.len());
+        }
     }
 }

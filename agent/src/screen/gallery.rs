@@ -7,7 +7,7 @@ use super::text::{Desk, Help};
 use crate::attempt::event::{Hint, View};
 
 /// Every outcome.
-pub(super) const OUTCOMES: [Outcome; 9] = [
+pub(crate) const OUTCOMES: [Outcome; 9] = [
     Outcome::Grant,
     Outcome::Deny,
     Outcome::Spoof,
@@ -20,8 +20,8 @@ pub(super) const OUTCOMES: [Outcome; 9] = [
 ];
 
 /// Sizes of screens that are sold: the smallest and the largest, lying and upright.
-pub(super) const SIZES: [(u16, u16); 7] =
-    [(320, 240), (480, 320), (320, 480), (800, 480), (480, 800), (1280, 800), (800, 1280)];
+pub(super) const SIZES: [(u16, u16); 9] =
+    [(320, 240), (480, 320), (320, 480), (640, 480), (800, 480), (480, 800), (1024, 600), (1280, 800), (800, 1280)];
 
 /// An ordinary help line.
 pub(super) fn help() -> Help {

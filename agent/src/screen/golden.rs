@@ -1,6 +1,6 @@
 //! Pictures of every screen, compared with the ones in `golden/`. `UPDATE_GOLDEN=1` rewrites them; then look at them.
 //!
-//! Every view that people meet is painted in every language at the four sizes of [`SIZES`]; `golden/screens.txt` keeps a
+//! Every view that people meet is painted in every language at the sizes of [`SIZES`]; `golden/screens.txt` keeps a
 //! hash of each. Pictures to look at: one sheet per view with the three languages, and one
 //! sheet per size.
 
@@ -17,7 +17,9 @@ use super::gallery;
 use super::{Canvas, Language, Painter, Preview};
 use crate::attempt::event::View;
 
-const SIZES: [(u16, u16); 4] = [(320, 240), (800, 480), (480, 800), (1280, 800)];
+const SIZES: [(u16, u16); 6] = [(320, 240), (640, 480), (800, 480), (480, 800), (1024, 600), (1280, 800)];
+/// The sizes that have a sheet of their own.
+const SHEETS: [(u16, u16); 4] = [(320, 240), (800, 480), (480, 800), (1280, 800)];
 /// The size of the sheets with three languages.
 const SHEET: (u16, u16) = (480, 320);
 /// Pixels between the pictures of a sheet.
@@ -31,24 +33,30 @@ fn updating() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
-/// A grey likeness of a head and shoulders before a wall, as a camera would see them.
-pub(super) fn sitter() -> (usize, usize, Vec<u8>) {
-    let (width, height) = (240_usize, 180_usize);
-    let pixel = |index: usize| {
-        let (x, y) = ((index % width) as f32 / 2.5 - 48.0, (index / width) as f32 / 2.5 - 36.0);
+/// A likeness of a head and shoulders before a wall, as a camera would see them: few flat colours keep the files small.
+pub(super) fn sitter() -> (usize, usize, Vec<u16>) {
+    let (width, height) = (180_usize, 240_usize);
+    let colour = |x: f32, y: f32| -> [u16; 3] {
         let inside = |cx: f32, cy: f32, rx: f32, ry: f32| ((x - cx) / rx).powi(2) + ((y - cy) / ry).powi(2) < 1.0;
-        let eye = inside(-6.5, -4.0, 1.6, 1.6) || inside(6.5, -4.0, 1.6, 1.6);
-        let mouth = inside(0.0, 11.0, 5.5, 1.3);
-        let level = match () {
-            () if eye => 40.0,
-            () if mouth => 120.0,
-            () if inside(0.0, 2.0, 2.0, 5.0) => 205.0,
-            () if inside(0.0, 0.0, 16.0, 21.0) && y > -13.0 => 190.0 - (x / 3.0).floor() * 3.0,
-            () if inside(0.0, -3.0, 17.5, 21.0) => 45.0,
-            () if inside(0.0, 44.0, 36.0, 24.0) => 95.0,
-            () => 140.0,
-        };
-        level as u8
+        match () {
+            () if inside(-21.0, -12.0, 4.5, 4.5) || inside(21.0, -12.0, 4.5, 4.5) => [48, 36, 32],
+            () if inside(-21.0, -23.0, 10.0, 2.6) || inside(21.0, -23.0, 10.0, 2.6) => [56, 42, 36],
+            () if inside(0.0, 38.0, 15.0, 4.0) => [176, 92, 84],
+            () if inside(0.0, 10.0, 5.5, 16.0) => [236, 196, 168],
+            () if inside(0.0, 2.0, 51.0, 68.0) && y > -40.0 - x * x / 180.0 => [226, 182, 152],
+            () if inside(0.0, -6.0, 57.0, 72.0) && y < 12.0 => [58, 44, 38],
+            () if inside(-52.0, -2.0, 8.0, 14.0) || inside(52.0, -2.0, 8.0, 14.0) => [214, 168, 138],
+            () if inside(0.0, 70.0, 24.0, 40.0) => [206, 160, 130],
+            () if inside(0.0, 138.0, 96.0, 56.0) => [62, 96, 132],
+            () => [186, 198, 204],
+        }
+    };
+    let pixel = |index: usize| {
+        // Four looks a pixel, for smooth edges.
+        let (left, top) = ((index % width) as f32 - 90.0, (index / width) as f32 - 120.0);
+        let looks = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)].map(|(x, y)| colour(left + x, top + y));
+        let mean = |channel: usize| (looks.iter().map(|look| look[channel]).sum::<u16>() / 4) as u8;
+        RawU16::from(super::palette::on_screen(Rgb888::new(mean(0), mean(1), mean(2)))).into_inner()
     };
     (width, height, (0..width * height).map(pixel).collect())
 }
@@ -56,7 +64,7 @@ pub(super) fn sitter() -> (usize, usize, Vec<u8>) {
 fn paint(painter: &mut Painter, view: &View, language: Language, (width, height): (u16, u16)) -> Canvas {
     let mut canvas = Canvas::new(width, height).unwrap();
     let (across, down, pixels) = sitter();
-    let preview = Preview::grey(across, down, &pixels).unwrap();
+    let preview = Preview::new(across, down, &pixels).unwrap();
     // Where nobody is there yet, the oval stays empty, so that both kinds of oval have their pictures.
     let empty = View::Positioning { hint: crate::attempt::event::Hint::LookForFace };
     let preview = (*view != empty).then_some(preview);
@@ -72,7 +80,7 @@ fn every_screen_is_as_it_was() {
         for size in SIZES {
             for language in Language::ALL {
                 let canvas = paint(&mut painter, &view, language, size);
-                let bytes: Vec<u8> = canvas.bytes().flatten().collect();
+                let bytes: Vec<u8> = canvas.pixels().iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
                 let hash: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
                 writeln!(found, "{hash} {name} {language:?} {}x{}", size.0, size.1).unwrap();
             }
@@ -105,7 +113,7 @@ fn every_picture_is_as_it_was() {
         compare(&name, &screens, 3);
         names.push(format!("{name}.png"));
     }
-    for size in SIZES {
+    for size in SHEETS {
         let name = format!("at-{}x{}", size.0, size.1);
         let in_turn = gallery::layouts().into_iter().zip(Language::ALL.into_iter().cycle());
         let screens: Vec<Canvas> =
@@ -119,6 +127,27 @@ fn every_picture_is_as_it_was() {
 }
 
 #[test]
+fn the_documents_show_what_the_kiosk_shows() {
+    let named = |name: &str| gallery::views().into_iter().find(|(found, _)| found == name).unwrap().1;
+    let names = [
+        "idle",
+        "positioning-closer",
+        "hold-still-35",
+        "checking",
+        "grant-none",
+        "deny-not-same-person",
+        "spoof-none",
+        "offline-no-connection",
+        "out-of-service-camera-fault",
+    ];
+    let mut painter = Painter::new();
+    let in_turn = names.into_iter().zip(Language::ALL.into_iter().cycle());
+    let screens: Vec<Canvas> =
+        in_turn.map(|(name, language)| paint(&mut painter, &named(name), language, SHEET)).collect();
+    compare_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screens.png"), &screens, 3);
+}
+
+#[test]
 fn the_pictures_stay_small() {
     let bytes: u64 = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     assert!(bytes < 3_000_000, "golden pictures take {bytes} bytes");
@@ -126,12 +155,16 @@ fn the_pictures_stay_small() {
 
 /// Compares the sheet of these screens with its picture, or writes it.
 fn compare(name: &str, screens: &[Canvas], columns: usize) {
+    compare_with(&folder().join(format!("{name}.png")), screens, columns);
+}
+
+fn compare_with(file: &Path, screens: &[Canvas], columns: usize) {
     let (width, height, pixels) = sheet(screens, columns);
-    let file = folder().join(format!("{name}.png"));
+    let name = file.display();
     if updating() {
-        write_png(&file, width, height, &pixels);
+        write_png(file, width, height, &pixels);
     }
-    let (kept_width, kept_height, kept) = read_png(&file);
+    let (kept_width, kept_height, kept) = read_png(file);
     assert_eq!((kept_width, kept_height), (width, height), "{name}: the sheet's size changed");
     let far = kept.iter().zip(&pixels).filter(|(one, other)| apart(**one, **other) > 12).count();
     assert_eq!(far, 0, "{name}: {far} pixels changed; UPDATE_GOLDEN=1, then look");

@@ -28,7 +28,10 @@ mod gallery;
 #[cfg(test)]
 mod golden;
 
-pub use canvas::{Canvas, SizeError};
-pub use preview::{Preview, PreviewError};
+#[cfg(test)]
+pub(crate) use gallery::OUTCOMES;
+
+pub use canvas::{Area, Canvas, SizeError};
+pub use preview::{Preview, PreviewError, Window};
 pub use text::{Help, Language, outcome_text};
 pub use view::Painter;

@@ -6,7 +6,7 @@ use embedded_graphics::primitives::Rectangle;
 
 use super::icon::FACE;
 use super::palette::{self, GOLD, SKY, SKY_DEEP, SKY_DIM, WHITE};
-use super::preview::{Filling, Preview};
+use super::preview::{Preview, Window, pixel, within};
 use super::shape::{Shape, coverage, ellipse};
 
 /// An oval on a panel of colour [`SKY`].
@@ -48,7 +48,7 @@ impl Oval {
         Rectangle::with_center(self.middle, Size::new(reach(self.radii[0]) * 2, reach(self.radii[1]) * 2))
     }
 
-    /// Paints the oval with the camera's picture, or with a drawn face where there is none.
+    /// Paints the oval with the camera's picture, or with a drawn face where there is none. Returns the picture's place.
     ///
     /// # Errors
     /// The target's own.
@@ -56,29 +56,47 @@ impl Oval {
         &self,
         preview: Option<Preview<'_>>,
         target: &mut D,
-    ) -> Result<(), D::Error> {
+    ) -> Result<Window, D::Error> {
         let area = self.area();
-        let filling = preview.map(|preview| preview.filling(self.radii[0] * 2.0, self.radii[1] * 2.0));
+        target.fill_solid(&area, palette::on_screen(SKY))?;
+        let mut window = Window::new(self.middle, self.radii);
+        self.paint_ring(&window, target)?;
+        match preview {
+            Some(preview) => window.paint(preview, target)?,
+            None => {
+                // Its corners lie inside the oval.
+                let side = (self.radii[0] * 1.5) as u32;
+                let corner = self.middle - Point::new_equal(side as i32 / 2);
+                FACE.paint(corner, side, (WHITE, SKY_DEEP), target)?;
+            }
+        }
+        Ok(window)
+    }
+
+    /// Paints the ring, the gap and the empty inside. Only what a curve crosses is reckoned pixel by pixel.
+    fn paint_ring<D: DrawTarget<Color = Rgb565>>(&self, window: &Window, target: &mut D) -> Result<(), D::Error> {
         let tip = self.tip();
-        let colour = |at: Point| {
-            let place = [(at.x - self.middle.x) as f32 + 0.5, (at.y - self.middle.y) as f32 + 0.5];
-            self.colour(place, filling.as_ref(), tip)
-        };
-        target.fill_contiguous(&area, area.points().map(colour))?;
-        if preview.is_none() {
-            let side = (self.radii[0] * 1.7) as u32;
-            let corner = self.middle - Point::new_equal(side as i32 / 2);
-            FACE.paint(corner, side, (WHITE, SKY_DEEP), target)?;
+        let reach = self.area().size.height as i32 / 2;
+        let end = self.thickness * 1.5 + 0.5;
+        let mut inside = window.rows().iter().peekable();
+        for y in -reach..reach {
+            let whole = inside.next_if(|row| row.y == y).map_or(0, |row| row.whole);
+            let touched = within(self.radii[0] + end, |x| ellipse(pixel(x, y), self.radii) < end);
+            let colour = |x: i32| self.colour(pixel(x, y), tip);
+            let at =
+                |x: i32, width: i32| Rectangle::new(self.middle + Point::new(x, y), Size::new(width.max(0) as u32, 1));
+            target.fill_contiguous(&at(-touched, touched - whole), (-touched..-whole).map(colour))?;
+            target.fill_solid(&at(-whole, whole * 2), palette::on_screen(SKY_DEEP))?;
+            target.fill_contiguous(&at(whole, touched - whole), (whole..touched).map(colour))?;
         }
         Ok(())
     }
 
-    fn colour(&self, at: [f32; 2], filling: Option<&Filling<'_>>, tip: [f32; 2]) -> Rgb565 {
+    fn colour(&self, at: [f32; 2], tip: [f32; 2]) -> Rgb565 {
         let distance = ellipse(at, self.radii);
         let inside = coverage(distance);
         if inside > 0.0 {
-            let picture = filling.map_or(SKY_DEEP, |filling| filling.colour(at[0], at[1]));
-            return palette::blend(SKY, picture, inside);
+            return palette::blend(SKY, SKY_DEEP, inside);
         }
         let half = self.thickness / 2.0;
         let ring = coverage((distance - half * 2.0).abs() - half);

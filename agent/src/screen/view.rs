@@ -6,7 +6,7 @@ use embedded_graphics::prelude::*;
 use super::font::Letters;
 use super::palette;
 use super::plan::Plan;
-use super::preview::Preview;
+use super::preview::{Preview, Window};
 use super::text::{Help, Language};
 use crate::attempt::event::View;
 
@@ -29,7 +29,8 @@ impl Painter {
 
     /// Paints the whole screen. Every pixel of the target is painted; the same arguments give the same picture.
     ///
-    /// `preview` is shown where the view has an oval; without one the oval holds a drawn face.
+    /// `preview` is shown where the view has an oval; without one the oval holds a drawn face. Returns the preview's
+    /// place: the next picture of the camera is painted there, as long as this view stays on the screen.
     ///
     /// # Errors
     /// The target's own.
@@ -40,41 +41,19 @@ impl Painter {
         help: &Help,
         preview: Option<Preview<'_>>,
         target: &mut D,
-    ) -> Result<(), D::Error> {
+    ) -> Result<Option<Window>, D::Error> {
         let plan = Plan::new(&self.letters, view, language, help, target.bounding_box().size);
         for (area, colour) in &plan.surfaces {
             target.fill_solid(area, palette::on_screen(*colour))?;
         }
-        if let Some(oval) = &plan.oval {
-            oval.paint(preview, target)?;
-        }
+        let window = plan.oval.map(|oval| oval.paint(preview, target)).transpose()?;
         for sign in &plan.signs {
             sign.icon.paint(sign.corner, sign.side, sign.colours, target)?;
         }
         for block in &plan.texts {
             block.paragraph.paint(&mut self.letters, block.area, block.side, block.colours, target)?;
         }
-        Ok(())
-    }
-
-    /// Paints the oval alone: for the next picture of the camera on a screen that shows this very view already.
-    /// A view without an oval stays as it is.
-    ///
-    /// # Errors
-    /// The target's own.
-    pub fn draw_preview<D: DrawTarget<Color = Rgb565>>(
-        &mut self,
-        view: &View,
-        language: Language,
-        help: &Help,
-        preview: Option<Preview<'_>>,
-        target: &mut D,
-    ) -> Result<(), D::Error> {
-        let plan = Plan::new(&self.letters, view, language, help, target.bounding_box().size);
-        match plan.oval {
-            Some(oval) => oval.paint(preview, target),
-            None => Ok(()),
-        }
+        Ok(window)
     }
 }
 
@@ -159,14 +138,16 @@ mod tests {
     fn a_new_preview_alone_makes_the_same_picture_as_a_whole_drawing() {
         let mut painter = Painter::new();
         let (across, down, pixels) = sitter();
-        let preview = Preview::grey(across, down, &pixels).unwrap();
+        let preview = Preview::new(across, down, &pixels).unwrap();
         for (width, height) in gallery::SIZES {
             for (name, view) in gallery::layouts() {
                 let mut whole = Canvas::new(width, height).unwrap();
                 painter.draw(&view, Language::Ru, &gallery::help(), Some(preview), &mut whole).unwrap();
                 let mut piecewise = Canvas::new(width, height).unwrap();
-                painter.draw(&view, Language::Ru, &gallery::help(), None, &mut piecewise).unwrap();
-                painter.draw_preview(&view, Language::Ru, &gallery::help(), Some(preview), &mut piecewise).unwrap();
+                let window = painter.draw(&view, Language::Ru, &gallery::help(), None, &mut piecewise).unwrap();
+                if let Some(mut window) = window {
+                    window.paint(preview, &mut piecewise).unwrap();
+                }
                 assert!(whole == piecewise, "{name} {width}x{height}");
             }
         }

@@ -146,6 +146,7 @@ impl Kiosk {
                 orders: Mutex::default(),
             }),
             display: None,
+            buzzer: None,
             uplink: Box::new(Matcher::new(script, events.clone(), signer.verifying_key(), seen.clone())),
             outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
             journal: journal.clone(),
@@ -268,7 +269,7 @@ impl Lamps for ScriptedLamps {
     fn set(&mut self, light: Light) -> Result<Moment, LampError> {
         if self.failures > 0 {
             self.failures -= 1;
-            return Err(LampError { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
+            return Err(LampError::Switch { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
         }
         self.seen.lock().unwrap().lamps.push(light);
         Ok(self.clock.now())

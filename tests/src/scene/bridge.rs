@@ -1,8 +1,8 @@
 //! The bridge: the simulated kiosk over a Unix socket, in real time. The agent connects as it would open a camera.
 //!
 //! Towards the agent: frames, stamped with the start of exposure (CLOCK_MONOTONIC), while it asks for them. From the
-//! agent: whether to capture, lamp orders, which
-//! the light follows after the lamps' delay, and pictures of the kiosk's screen.
+//! agent: whether to capture, and lamp orders, which the light follows after the lamps' delay; over a socket of its own,
+//! what changed on the kiosk's screen.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use didar_agent::bridge::screen_socket;
 use didar_protocol::light_code::Light;
 use image::RgbImage;
 
@@ -26,8 +27,7 @@ use super::subject::Subject;
 pub struct Bridge {
     stage: Arc<Stage>,
     socket: PathBuf,
-    server: Option<JoinHandle<()>>,
-    viewer: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A picture of the kiosk's screen.
@@ -66,6 +66,8 @@ struct Stage {
     stopping: AtomicBool,
     last: Mutex<Option<Recipe>>,
     screen: Mutex<Option<Screen>>,
+    /// The screen's connection, while there is one.
+    screen_link: Mutex<Option<UnixStream>>,
 }
 
 /// Pictures of the screen that may wait for whoever looks at them; more are dropped.
@@ -98,13 +100,8 @@ impl Bridge {
         on_screen: impl FnMut(&Screen) + Send + 'static,
     ) -> Result<Self, BridgeError> {
         let failed = |cause| BridgeError::Listen { path: socket.to_owned(), cause };
-        // A socket left by an earlier run is in the way of ours.
-        if let Err(cause) = std::fs::remove_file(socket)
-            && cause.kind() != io::ErrorKind::NotFound
-        {
-            return Err(failed(cause));
-        }
-        let listener = UnixListener::bind(socket).map_err(failed)?;
+        let listener = listen_at(socket).map_err(failed)?;
+        let panel = listen_at(&screen_socket(socket)).map_err(failed)?;
         let stage = Arc::new(Stage {
             kiosk: Mutex::new(kiosk),
             order,
@@ -115,12 +112,16 @@ impl Bridge {
             stopping: AtomicBool::new(false),
             last: Mutex::new(None),
             screen: Mutex::new(None),
+            screen_link: Mutex::new(None),
         });
         let (shown, screens) = sync_channel(SCREENS_WAITING);
-        let viewer = std::thread::spawn(move || view(&screens, on_screen));
-        let served = stage.clone();
-        let server = std::thread::spawn(move || serve(&served, &listener, &shown));
-        Ok(Self { stage, socket: socket.to_owned(), server: Some(server), viewer: Some(viewer) })
+        let (served, looked_at) = (stage.clone(), stage.clone());
+        let threads = vec![
+            std::thread::spawn(move || serve(&served, &listener)),
+            std::thread::spawn(move || serve_screen(&looked_at, &panel, &shown)),
+            std::thread::spawn(move || view(&screens, on_screen)),
+        ];
+        Ok(Self { stage, socket: socket.to_owned(), threads })
     }
 
     /// Puts something else before the camera. What [`prepare`](Self::prepare) has not painted costs some frames.
@@ -180,12 +181,26 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.stage.stopping.store(true, Ordering::Relaxed);
-        // Wakes the server if it waits for an agent; whether somebody is there to be woken does not matter.
-        let _ = UnixStream::connect(&self.socket);
-        for thread in [self.server.take(), self.viewer.take()].into_iter().flatten() {
+        if let Some(link) = &*hold(&self.stage.screen_link) {
+            let _ = link.shutdown(std::net::Shutdown::Both);
+        }
+        // Wakes whoever waits for an agent; whether somebody is there to be woken does not matter.
+        let sockets = [self.socket.clone(), screen_socket(&self.socket)];
+        sockets.each_ref().map(UnixStream::connect).into_iter().for_each(drop);
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_file(&self.socket);
+        for socket in sockets {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+}
+
+/// Listens on `socket`. One that was left by an earlier run is in the way, and removed.
+fn listen_at(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => UnixListener::bind(socket),
     }
 }
 
@@ -201,16 +216,16 @@ fn view(screens: &Receiver<Screen>, mut on_screen: impl FnMut(&Screen)) {
     }
 }
 
-fn serve(stage: &Arc<Stage>, listener: &UnixListener, shown: &SyncSender<Screen>) {
+fn serve(stage: &Arc<Stage>, listener: &UnixListener) {
     while let Ok((agent, _)) = listener.accept() {
         if stage.stopping.load(Ordering::Relaxed) {
             return;
         }
         let Ok(orders) = agent.try_clone() else { continue };
-        let (heard, shown) = (stage.clone(), shown.clone());
+        let heard = stage.clone();
         stage.gone.store(false, Ordering::Relaxed);
         let listening = std::thread::spawn(move || {
-            listen(&heard, orders, &shown);
+            listen(&heard, orders);
             heard.gone.store(true, Ordering::Relaxed);
         });
         // An agent that goes away ends this; the next one may come.
@@ -268,14 +283,13 @@ fn header(order: PixelOrder, length: usize, sequence: u32, captured_ns: u64) -> 
 }
 
 /// Takes the agent's orders until it goes away or says what is no order.
-fn listen(stage: &Stage, mut orders: UnixStream, shown: &SyncSender<Screen>) {
+fn listen(stage: &Stage, mut orders: UnixStream) {
     let delay_us = u64::from(hold(&stage.kiosk).camera().lamp_delay_us);
     let mut kind = [0];
     while orders.read_exact(&mut kind).is_ok() {
         let taken = match &kind {
             b"C" => take_capture(stage, &mut orders),
             b"L" => take_light(stage, &mut orders, delay_us),
-            b"S" => take_screen(stage, &mut orders, shown),
             other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is no order", other[0]))),
         };
         if taken.is_err() {
@@ -301,20 +315,45 @@ fn take_light(stage: &Stage, orders: &mut UnixStream, delay_us: u64) -> io::Resu
     Ok(())
 }
 
-fn take_screen(stage: &Stage, orders: &mut UnixStream, shown: &SyncSender<Screen>) -> io::Result<()> {
-    let mut sides = [0; 4];
-    orders.read_exact(&mut sides)?;
-    let [width, height] = [0, 2].map(|at| u16::from_le_bytes([sides[at], sides[at + 1]]));
-    if width == 0 || height == 0 || width > SCREEN_MAX || height > SCREEN_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a screen of {width}x{height}")));
+/// Takes the screen's pictures, one agent's at a time.
+fn serve_screen(stage: &Stage, listener: &UnixListener, shown: &SyncSender<Screen>) {
+    while let Ok((mut agent, _)) = listener.accept() {
+        *hold(&stage.screen_link) = agent.try_clone().ok();
+        if stage.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        // Until the agent goes away or says what is no picture; the next one may come.
+        while take_screen(stage, &mut agent, shown).is_ok() {}
     }
-    let mut bytes = vec![0; usize::from(width) * usize::from(height) * 2];
-    orders.read_exact(&mut bytes)?;
-    let pixels = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-    let screen = Screen { width, height, pixels };
+}
+
+fn take_screen(stage: &Stage, agent: &mut UnixStream, shown: &SyncSender<Screen>) -> io::Result<()> {
+    let mut header = [0; 13];
+    agent.read_exact(&mut header)?;
+    let number = |index: usize| u16::from_le_bytes([header[2 * index + 1], header[2 * index + 2]]);
+    let [width, height, left, top, across, down] = [0, 1, 2, 3, 4, 5].map(number);
+    let inside = |from: u16, length: u16, whole: u16| {
+        length > 0 && whole <= SCREEN_MAX && u32::from(from) + u32::from(length) <= u32::from(whole)
+    };
+    if header[0] != b'S' || !inside(left, across, width) || !inside(top, down, height) {
+        let said = format!("{across}x{down} at {left},{top} of a screen of {width}x{height}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+    }
+    let mut bytes = vec![0; usize::from(across) * usize::from(down) * 2];
+    agent.read_exact(&mut bytes)?;
+    let pixels = usize::from(width) * usize::from(height);
+    let mut held = hold(&stage.screen);
+    let screen = held.get_or_insert_with(|| Screen { width, height, pixels: Vec::new() });
+    (screen.width, screen.height) = (width, height);
+    screen.pixels.resize(pixels, 0);
+    for (row, sent) in bytes.chunks_exact(usize::from(across) * 2).enumerate() {
+        let start = (usize::from(top) + row) * usize::from(width) + usize::from(left);
+        for (pixel, pair) in screen.pixels[start..].iter_mut().zip(sent.chunks_exact(2)) {
+            *pixel = u16::from_le_bytes([pair[0], pair[1]]);
+        }
+    }
     // A viewer that is slow misses pictures; the latest one is always here.
     let _ = shown.try_send(screen.clone());
-    *hold(&stage.screen) = Some(screen);
     Ok(())
 }
 
@@ -382,11 +421,15 @@ mod tests {
     #[test]
     fn the_screen_arrives_as_it_was_sent() {
         let folder = tempfile::tempdir().unwrap();
-        let (bridge, mut agent, screens) = open(folder.path());
-        agent.write_all(&[b'S', 2, 0, 1, 0, 0x00, 0xf8, 0x1f, 0x00]).unwrap();
+        let (bridge, _agent, screens) = open(folder.path());
+        let mut panel = UnixStream::connect(screen_socket(&folder.path().join("bridge"))).unwrap();
+        panel.write_all(&[b'S', 2, 0, 1, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0x00, 0xf8, 0x1f, 0x00]).unwrap();
         let screen = screens.recv().unwrap();
         assert_eq!(screen, Screen { width: 2, height: 1, pixels: vec![0xf800, 0x001f] });
         assert_eq!(screen.to_rgb().into_raw(), [255, 0, 0, 0, 0, 255]);
+        panel.write_all(&[b'S', 2, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0xe0, 0x07]).unwrap();
+        assert_eq!(screens.recv().unwrap().pixels, [0xf800, 0x07e0], "only the second pixel changed");
+        // The bridge can be closed while the agent is connected.
         drop(bridge);
     }
 

@@ -83,6 +83,8 @@ fn event(word: &str) -> Event {
         "down" => Event::UplinkDown,
         "camera-fault" => Event::Fault(Reason::CameraFault),
         "camera-mended" => Event::Mended(Reason::CameraFault),
+        "screen-fault" => Event::Fault(Reason::ScreenFault),
+        "screen-mended" => Event::Mended(Reason::ScreenFault),
         "wait" => Event::Tick,
         other => panic!("no event is called {other}"),
     }
@@ -278,6 +280,16 @@ fn a_camera_that_breaks_after_the_proof_harms_nobody() {
         "request@0 challenge@90 face@900 wait@1800 proven@2000 camera-fault@2100 match@2300",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking | rest send(proved) | -
          | record(grant) show(grant)",
+    );
+}
+
+#[test]
+fn a_broken_screen_stops_nobody() {
+    check(
+        "screen-fault@0 request@10 screen-mended@20 screen-fault@30 challenge@90 face@900 screen-mended@950 wait@1800
+         proven@2000 match@2300 screen-fault@2400 wait@7000 screen-mended@7100",
+        "idle(offline) | watch look-for-face ask | - | - | - | prove code | - | code lamps(off) judge checking
+         | rest send(proved) | record(grant) show(grant) | - | idle(offline) | idle",
     );
 }
 

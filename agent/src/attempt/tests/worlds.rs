@@ -90,7 +90,7 @@ fn pick(random: &mut Random, serving: Option<RequestId>, requests: u8, observer:
     let stale = 1 + random.below(u64::from(requests.max(1))) as u8;
     let number = serving.map_or(stale, |id| if random.below(6) == 0 { stale } else { id.as_bytes()[0] });
     let id = RequestId::from_bytes([number; 16]);
-    let reasons = [Reason::CameraFault, Reason::LampFault, Reason::StorageFault];
+    let reasons = [Reason::CameraFault, Reason::LampFault, Reason::StorageFault, Reason::ScreenFault];
     match random.below(40) {
         0..=6 => Event::FaceSteady(id),
         7 if random.below(4) == 0 => Event::FaceLost(id),
@@ -113,8 +113,8 @@ fn pick(random: &mut Random, serving: Option<RequestId>, requests: u8, observer:
         28 if random.below(4) == 0 => Event::UplinkDown,
         29..=31 => Event::UplinkUp,
         32 if random.below(3) == 0 => Event::Cancelled(id),
-        33 if random.below(6) == 0 => Event::Fault(reasons[random.below(3) as usize]),
-        34..=35 => Event::Mended(reasons[random.below(3) as usize]),
+        33 if random.below(6) == 0 => Event::Fault(reasons[random.below(4) as usize]),
+        34..=35 => Event::Mended(reasons[random.below(4) as usize]),
         36 => keys(),
         _ => Event::Tick,
     }

@@ -153,6 +153,11 @@ pub(super) const fn explained(reason: Reason) -> Words {
             "Часы киоска идут неверно. Воспользуйтесь другим киоском или обратитесь к сотруднику.",
             "The kiosk's clock is wrong. Use another kiosk or ask a member of staff.",
         ),
+        Reason::ScreenFault => say(
+            "Экран істемей тұр. Басқа киоскіге барыңыз немесе қызметкерге жүгініңіз.",
+            "Экран не работает. Воспользуйтесь другим киоском или обратитесь к сотруднику.",
+            "The screen is not working. Use another kiosk or ask a member of staff.",
+        ),
         Reason::CancelledByApplication => say(
             "Дайын болғанда қайтадан бастаңыз.",
             "Начните заново, когда будете готовы.",
@@ -175,6 +180,7 @@ pub(super) const fn fault(reason: Reason) -> Words {
         Reason::ModelFault => say("бағдарлама", "программа", "software"),
         Reason::StorageFault => say("жад", "память", "storage"),
         Reason::ClockFault => say("сағат", "часы", "clock"),
+        Reason::ScreenFault => say("экран", "экран", "screen"),
         Reason::Stopping => say("қайта іске қосылу", "перезапуск", "restarting"),
         Reason::None
         | Reason::ConsentMissing

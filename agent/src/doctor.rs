@@ -1,0 +1,214 @@
+//! `didar-agent doctor`: every device, tried, with what is wrong and what to do. `didar-agent calibrate`: what the device
+//! is measured to be.
+//!
+//! Both use the camera and the lamps, so the agent must not be running. Nothing that a camera sees leaves this process but
+//! means of brightness.
+
+mod devices;
+mod surroundings;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use didar_agent::board::{self, Devices};
+use didar_agent::camera::meter::Meter;
+use didar_agent::config::{Board, Config, LampsDevice};
+use didar_agent::edge::{Clock, Screen};
+use didar_agent::measure::Bench;
+use didar_agent::measure::calibration::Calibration;
+use didar_agent::measure::pulse::{Exposure, LEAST_LIGHT, median};
+use didar_agent::time::SystemClock;
+use didar_protocol::light_code::Light;
+use didar_vision::Unpacker;
+use serde_json::{Value, json};
+
+/// How `doctor` answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
+/// What was found of one device.
+pub(crate) struct Finding {
+    device: &'static str,
+    verdict: Verdict,
+    says: String,
+    /// What to do; empty where nothing is to be done.
+    cure: &'static str,
+    figures: Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Doubtful,
+    Bad,
+}
+
+impl Verdict {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Doubtful => "doubtful",
+            Self::Bad => "wrong",
+        }
+    }
+}
+
+impl Finding {
+    fn good(device: &'static str, says: impl Into<String>, figures: Value) -> Self {
+        Self { device, verdict: Verdict::Good, says: says.into(), cure: "", figures }
+    }
+
+    fn doubtful(device: &'static str, says: impl Into<String>, cure: &'static str, figures: Value) -> Self {
+        Self { device, verdict: Verdict::Doubtful, says: says.into(), cure, figures }
+    }
+
+    fn bad(device: &'static str, says: impl Into<String>, cure: &'static str, figures: Value) -> Self {
+        Self { device, verdict: Verdict::Bad, says: says.into(), cure, figures }
+    }
+
+    fn text(&self) -> String {
+        let cure = if self.cure.is_empty() { String::new() } else { format!("\n          do: {}", self.cure) };
+        format!("{:<9} {}: {}{cure}", self.verdict.word(), self.device, self.says)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "device": self.device,
+            "verdict": self.verdict.word(),
+            "says": self.says,
+            "do": self.cure,
+            "figures": self.figures,
+        })
+    }
+}
+
+/// Examines the kiosk of the configuration at `path`; writes the findings to `out`.
+pub(crate) fn doctor(path: &Path, form: Form, out: &mut impl Write) -> ExitCode {
+    let findings = match Config::read(path) {
+        Ok(config) => examine(config),
+        Err(error) => {
+            vec![Finding::bad("configuration", error.to_string(), "mend the file, then `didar-agent check`", json!({}))]
+        }
+    };
+    let sound = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
+    let report = match form {
+        Form::Text => findings.iter().map(|finding| finding.text() + "\n").collect(),
+        Form::Json => {
+            let findings: Vec<_> = findings.iter().map(Finding::json).collect();
+            format!("{}\n", json!({ "sound": sound, "findings": findings }))
+        }
+    };
+    // Nobody reads a report that cannot be written; the exit code still tells.
+    let written = out.write_all(report.as_bytes());
+    if sound && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn examine(mut config: Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match Calibration::read(&config.state, &config.board) {
+        Ok(Some(calibration)) => {
+            calibration.apply(&mut config.board);
+            let says = format!("delay {} us, measured here", calibration.delay_us);
+            findings.push(Finding::good("calibration", says, json!({ "delay_us": calibration.delay_us })));
+        }
+        Ok(None) => findings.push(Finding::doubtful(
+            "calibration",
+            format!("none; the board's file says {} us from order to light", config.board.facts.delay_us),
+            "run `didar-agent calibrate` with somebody before the camera",
+            json!({ "delay_us": config.board.facts.delay_us }),
+        )),
+        Err(error) => {
+            findings.push(Finding::bad("calibration", error.to_string(), "run `didar-agent calibrate`", json!({})))
+        }
+    }
+    match bench(&config.board) {
+        Ok((mut bench, screen)) => {
+            let camera = devices::camera(&mut bench, &config.board);
+            let works = camera.verdict != Verdict::Bad;
+            findings.push(camera);
+            if works {
+                findings.extend(devices::lamps(&mut bench, &config));
+            }
+            bench.camera.rest();
+            findings.push(devices::screen(screen));
+        }
+        Err(error) => findings.push(Finding::bad("board", format!("{error:#}"), "change the board's file", json!({}))),
+    }
+    findings.push(surroundings::clock());
+    findings.push(surroundings::storage(&config));
+    findings.extend(surroundings::certificate_and_broker(&config));
+    findings
+}
+
+type OnTheBench = (Bench, Option<Box<dyn Screen>>);
+
+fn bench(board: &Board) -> Result<OnTheBench> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(0));
+    let meter = Arc::<Meter>::default();
+    let Devices { camera, lamps, screen } = board::open(board, &clock, &meter)?;
+    Ok((Bench { camera, lamps, clock, meter, unpacker: Unpacker::new() }, screen))
+}
+
+/// How frames of `board` are exposed in the picture's middle.
+fn exposure(board: &Board) -> Exposure {
+    let facts = &board.facts;
+    Exposure { exposure_us: facts.exposure_us, row_us: facts.readout_us / 2, gamma_milli: facts.gamma_milli }
+}
+
+/// Frames a second that the board promises.
+fn rate(board: &Board) -> u32 {
+    1_000_000 / board.facts.frame_us.max(1)
+}
+
+/// Pulses that a calibration is made of: about a third of them hit a frame in its middle, and three are enough.
+const PULSES: usize = 16;
+/// Delays that a calibration needs.
+const DELAYS_LEAST: usize = 3;
+
+/// Measures the delay from the order to the light, and keeps it in the state folder.
+pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
+    let config = Config::read(path)?;
+    let board = &config.board;
+    if board.lamps == LampsDevice::None {
+        bail!("board {} has no lamps: there is nothing to calibrate", board.name);
+    }
+    let (mut bench, _) = bench(board)?;
+    let run = bench.frames(PULSES * 2, rate(board)).context("taking frames")?;
+    let (light, delays) = bench.respond(Light::Both, None, (exposure(board), rate(board)), PULSES)?;
+    bench.camera.rest();
+    if light < LEAST_LIGHT {
+        bail!("the lamps change the picture by {light:.1} code values: {}", devices::NO_LIGHT);
+    }
+    let found = delays.len();
+    let Some((delay, spread)) = median(delays).filter(|_| found >= DELAYS_LEAST) else {
+        bail!("only {found} of {PULSES} pulses could be timed; is sensor.exposure_us right, and does the rate hold?");
+    };
+    let frame_us = i64::from(board.facts.frame_us);
+    if delay >= frame_us || spread >= frame_us {
+        bail!(
+            "light comes {delay} us after the order, the pulses {spread} us apart: more than one frame ({frame_us} us). {}",
+            devices::LATE
+        );
+    }
+    let calibration = Calibration {
+        board: board.name.clone(),
+        // A camera that stamps its frames late makes light look early; the judgement reckons from the order then.
+        delay_us: u32::try_from(delay.max(0))?,
+        spread_us: u32::try_from(spread)?,
+        pulses: u32::try_from(found)?,
+        rate_milli: (run.rate * 1000.0).round() as u32,
+        measured_at: bench.clock.unix_ms(bench.clock.now()) / 1000,
+    };
+    let kept = calibration.write(&config.state)?;
+    writeln!(out, "delay     {delay} us from the order to the light, {found} of {PULSES} pulses, {spread} us apart")?;
+    writeln!(out, "light     {light:.1} code values")?;
+    writeln!(out, "rate      {:.2} frames a second, {} lost", run.rate, run.counts.lost)?;
+    writeln!(out, "kept      {}", kept.display())?;
+    Ok(())
+}

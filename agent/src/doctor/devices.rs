@@ -1,0 +1,169 @@
+//! Camera, lamps and screen.
+
+use didar_agent::camera::offer::Need;
+use didar_agent::camera::v4l2::card;
+use didar_agent::config::{Board, CameraDevice, Config, LampsDevice};
+use didar_agent::edge::Screen;
+use didar_agent::measure::pulse::{LEAST_LIGHT, median};
+use didar_agent::measure::{Bench, Run};
+use didar_agent::screen::Area;
+use didar_protocol::light_code::Light;
+use didar_vision::{Models, Rect};
+use serde_json::{Value, json};
+
+use super::{Finding, exposure, rate};
+
+/// What to do with lamps that give no light.
+pub(super) const NO_LIGHT: &str =
+    "check the lamp's supply, its line in the board's file and its plug, and that the camera sees infrared";
+/// What to do with light that comes late.
+pub(super) const LATE: &str = "use a camera whose driver stamps frames, and a line that is switched directly";
+
+/// Frames that tell a camera's rate: two seconds.
+const SECONDS: u32 = 2;
+/// A rate farther from the board's is wrong, as a share.
+const RATE_SLACK: f64 = 0.05;
+/// Pulses for each lamp.
+const PULSES: usize = 4;
+
+pub(super) fn camera(bench: &mut Bench, board: &Board) -> Finding {
+    let (about, mut figures) = describe(&board.camera);
+    let promised = rate(board);
+    let run = match bench.frames((promised * SECONDS) as usize, promised) {
+        Ok(run) => run,
+        Err(error) => {
+            let cure = "see that it is plugged in, that this user may open it and that didar-agent is stopped";
+            return Finding::bad("camera", format!("{error}{about}"), cure, figures);
+        }
+    };
+    figures["rate"] = json!((run.rate * 100.0).round() / 100.0);
+    figures["frames"] = json!(run.counts.taken);
+    figures["lost_frames"] = json!(run.counts.lost);
+    figures["refused_frames"] = json!(run.counts.refused);
+    figures["copied_frames"] = json!(run.counts.copied);
+    figures["latency_us"] = json!(run.latency_us);
+    figures["brightness"] = json!([run.brightness.least, run.brightness.most]);
+    judge_run(&run, promised, &about, figures)
+}
+
+fn judge_run(run: &Run, promised: u32, about: &str, figures: Value) -> Finding {
+    let promised = f64::from(promised);
+    let says = format!("{:.2} frames a second, {} lost{about}", run.rate, run.counts.lost);
+    if run.brightness.is_black() {
+        return Finding::bad(
+            "camera",
+            format!("black all over; {says}"),
+            "is the lens covered, or the room dark?",
+            figures,
+        );
+    }
+    if run.brightness.is_white() {
+        let cure = "does a lamp shine into the lens, or is the exposure fixed too long?";
+        return Finding::bad("camera", format!("white all over; {says}"), cure, figures);
+    }
+    if (run.rate - promised).abs() > promised * RATE_SLACK {
+        let cure = "check sensor.rate, the light (a camera may slow down in the dark) and the cable";
+        return Finding::bad("camera", format!("{says}; the board's file says {promised}"), cure, figures);
+    }
+    if run.counts.lost > 0 || run.counts.refused > 0 {
+        let cure = "use another port or a shorter cable, or raise camera.buffers";
+        return Finding::doubtful("camera", format!("{says}, {} refused", run.counts.refused), cure, figures);
+    }
+    Finding::good("camera", says, figures)
+}
+
+/// What a device says of itself, for people and as figures.
+fn describe(device: &CameraDevice) -> (String, Value) {
+    match device {
+        CameraDevice::V4l2(settings) => match card(settings) {
+            Ok(card) => {
+                let formats: Vec<_> = card
+                    .offers
+                    .iter()
+                    .map(|offer| String::from_utf8_lossy(&offer.code).trim_end().to_owned())
+                    .collect();
+                let exposure = card.exposure.map(|(least, most, _)| [least * 100, most * 100]);
+                let range =
+                    exposure.map_or("cannot be set".to_owned(), |[least, most]| format!("{least} to {most} us"));
+                let about = format!("; {} ({}), {}, exposure {range}", card.name, card.driver, formats.join(" "));
+                let figures = json!({
+                    "device": settings.device, "name": card.name, "driver": card.driver, "formats": formats,
+                    "exposure_us": exposure,
+                });
+                (about, figures)
+            }
+            Err(_) => (String::new(), json!({ "device": settings.device })),
+        },
+        CameraDevice::Nokhwa { index, need } => (wanted(need), json!({ "index": index })),
+        CameraDevice::Bridge(socket) => ("; the simulated kiosk".to_owned(), json!({ "device": socket })),
+    }
+}
+
+fn wanted(need: &Need) -> String {
+    format!("; {need} wanted")
+}
+
+pub(super) fn lamps(bench: &mut Bench, config: &Config) -> Vec<Finding> {
+    let board = &config.board;
+    if board.lamps == LampsDevice::None {
+        let cure = "name the lamps in the board's file";
+        return vec![Finding::doubtful("lamps", "the board has none: nobody can be let in", cure, json!({}))];
+    }
+    let face = Models::load(&config.models).map_err(Into::into).and_then(|models| bench.face(&models, rate(board)));
+    let (area, place) = match face {
+        Ok(Some(face)) => (Some(face), "on the face"),
+        Ok(None) => (None, "in the picture's middle, as nobody looks into the camera"),
+        Err(error) => return vec![Finding::bad("lamps", error.to_string(), "run `didar-agent check`", json!({}))],
+    };
+    [("left lamp", Light::Left), ("right lamp", Light::Right)]
+        .map(|(name, light)| lamp(bench, board, (name, light), (area, place)))
+        .into()
+}
+
+fn lamp(
+    bench: &mut Bench,
+    board: &Board,
+    (name, light): (&'static str, Light),
+    (area, place): (Option<Rect>, &str),
+) -> Finding {
+    let measured = bench.respond(light, area, (exposure(board), rate(board)), PULSES);
+    let (response, delays) = match measured {
+        Ok(measured) => measured,
+        Err(error) => {
+            let cure = "free the line or name another, and see that this user may open it";
+            return Finding::bad(name, error.to_string(), cure, json!({}));
+        }
+    };
+    let delay = median(delays);
+    let figures = json!({
+        "lit_minus_dark": (response * 10.0).round() / 10.0,
+        "delay_us": delay.map(|(delay, _)| delay),
+        "spread_us": delay.map(|(_, spread)| spread),
+    });
+    let timed = delay.map_or("not timed".to_owned(), |(delay, _)| format!("{delay} us after the order"));
+    let says = format!("{response:.1} code values of light {place}, {timed}");
+    let frame_us = i64::from(board.facts.frame_us);
+    if response < LEAST_LIGHT {
+        return Finding::bad(name, says, NO_LIGHT, figures);
+    }
+    if delay.is_some_and(|(delay, _)| delay - i64::from(board.facts.delay_us) >= frame_us) {
+        return Finding::bad(name, format!("{says}: more than a frame later than known"), LATE, figures);
+    }
+    Finding::good(name, says, figures)
+}
+
+pub(super) fn screen(screen: Option<Box<dyn Screen>>) -> Finding {
+    let Some(mut screen) = screen else {
+        return Finding::good("screen", "the board has none; the kiosk's application shows what is told", json!({}));
+    };
+    let (width, height) = screen.size();
+    let figures = json!({ "width": width, "height": height });
+    let white = vec![u16::MAX; usize::from(width) * usize::from(height)];
+    match screen.show(&white, Area { x: 0, y: 0, width, height }) {
+        Ok(()) => Finding::good("screen", format!("{width}x{height}, white now"), figures),
+        Err(error) => {
+            let cure = "check its cable and screen in the board's file; the kiosk serves without, by its local API";
+            Finding::bad("screen", error.to_string(), cure, figures)
+        }
+    }
+}
