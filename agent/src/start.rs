@@ -14,6 +14,7 @@ use didar_agent::journal::Journal;
 use didar_agent::local_api::{self, Door};
 use didar_agent::outbox::SledOutbox;
 use didar_agent::perception::{self, Perception};
+use didar_agent::renew;
 use didar_agent::run::{Agent, LoopState};
 use didar_agent::time::{SystemClock, process_age};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
@@ -109,6 +110,9 @@ async fn open(config: &Config, events: mpsc::Sender<Event>) -> Result<(Agent, Li
         .transpose()
         .with_context(|| format!("board {}", config.board.name))?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
+    if let Some(at) = config.enrolment.clone() {
+        tokio::spawn(renew::keep_current(at, Arc::clone(&trust), Arc::clone(&identity), Arc::clone(&clock)));
+    }
     let boot = boot()?;
     let settings = uplink_settings(config, references, boot);
     let uplink = MqttUplink::start(settings, identity.clone(), trust, outbox.memory(), Arc::clone(&clock), events)?;
