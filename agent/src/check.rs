@@ -57,7 +57,7 @@ pub(crate) fn certificate(config: &Config) -> Result<String> {
     let facts = identity.facts();
     if facts.not_after_s <= now_s {
         bail!(
-            "expired at {}; enrol the device again: didar-agent enrol-request, then didar-matcher ca sign-device",
+            "expired at {}; enrol the device again: didar-agent enrol, or enrol-request and didar-matcher ca sign-device",
             didar_agent::identity::day(facts.not_after_s)
         );
     }

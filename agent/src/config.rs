@@ -37,6 +37,8 @@ pub struct Config {
     pub models: PathBuf,
     /// How to reach the broker.
     pub broker: Broker,
+    /// Where the device gets its certificates; `None` where that is done by hand.
+    pub enrolment: Option<Enrolment>,
     /// The kiosk application's door.
     pub local_api: LocalApi,
     /// The outbox.
@@ -62,6 +64,18 @@ pub struct Broker {
     /// Port, usually 8883.
     pub port: u16,
     /// The name in the broker's certificate.
+    pub server_name: String,
+}
+
+/// The enrolment server (EST, RFC 7030): the matcher's, or another authority's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolment {
+    /// Name or address.
+    pub host: String,
+    /// Port, usually 8443.
+    pub port: u16,
+    /// The name in the server's certificate.
     pub server_name: String,
 }
 
@@ -126,6 +140,7 @@ struct AgentFile {
     boards: PathBuf,
     board: String,
     broker: Broker,
+    enrolment: Option<Enrolment>,
     local_api: LocalApi,
     outbox: Outbox,
     limits_ms: LimitsText,
@@ -186,6 +201,7 @@ impl Config {
             state: folder.join(file.state),
             models: folder.join(file.models),
             broker: file.broker,
+            enrolment: file.enrolment,
             local_api: LocalApi { socket: folder.join(file.local_api.socket) },
             outbox: file.outbox,
             limits,

@@ -1,7 +1,7 @@
 //! Enrolment, the device's part: a key made on the device, and a request that names it.
 //!
-//! **Here:** `didar-agent enrol-request`. The key never leaves the device and is never overwritten.
-//! **Not here:** who signs the request, and by which way it travels.
+//! **Here:** the key in a file and the request. The key never leaves the device and is never overwritten.
+//! **Not here:** the way to the authority over the network ([`crate::est`]).
 //! **Start** with [`request`].
 
 use std::fs::OpenOptions;
@@ -10,10 +10,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use didar_protocol::id::{DeviceId, Hash, sha256};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType};
+use rcgen::{
+    CertificateParams, CertificateSigningRequest, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData, SanType, SigningKey,
+};
 use zeroize::Zeroizing;
 
 use crate::identity::KEY_FILE;
+use crate::identity::key::{DeviceKey, RequestKey};
 
 /// Name of the certificate request's file in the site folder.
 pub const REQUEST_FILE: &str = "device.csr";
@@ -59,7 +63,7 @@ pub fn request(device: &DeviceId, site: &Path) -> Result<Enrolment, EnrolError> 
     std::fs::create_dir_all(site).map_err(|cause| EnrolError::Write { file: site.to_owned(), cause })?;
     let key_file = site.join(KEY_FILE);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolError::Key)?;
-    let csr = certificate_request(device, &key).map_err(EnrolError::Key)?;
+    let csr = certificate_request(device, &key).and_then(|request| request.pem()).map_err(EnrolError::Key)?;
     let pem = Zeroizing::new(key.serialize_pem());
     write_new(&key_file, 0o600, pem.as_bytes(), OpenOptions::new().create_new(true)).map_err(|cause| {
         match cause.kind() {
@@ -73,12 +77,25 @@ pub fn request(device: &DeviceId, site: &Path) -> Result<Enrolment, EnrolError> 
     Ok(Enrolment { request, key_fingerprint: sha256(&key.subject_public_key_info()) })
 }
 
-fn certificate_request(device: &DeviceId, key: &KeyPair) -> Result<String, rcgen::Error> {
+/// The request of `device` for a certificate of this key, DER.
+///
+/// # Errors
+/// When the key's holder does not sign.
+pub fn request_der(device: &DeviceId, key: &dyn DeviceKey) -> Result<Vec<u8>, EnrolError> {
+    certificate_request(device, &RequestKey(key)).map(|request| request.der().to_vec()).map_err(EnrolError::Key)
+}
+
+/// SHA-256 of a key's SubjectPublicKeyInfo: what operator and device compare.
+pub fn fingerprint(key: &dyn DeviceKey) -> Hash {
+    sha256(&RequestKey(key).subject_public_key_info())
+}
+
+fn certificate_request(device: &DeviceId, key: &impl SigningKey) -> Result<CertificateSigningRequest, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, device.as_str());
     params.subject_alt_names = vec![SanType::URI(format!("urn:didar:device:{device}").as_str().try_into()?)];
-    params.serialize_request(key)?.pem()
+    params.serialize_request(key)
 }
 
 fn write_new(file: &Path, mode: u32, bytes: &[u8], how: &mut OpenOptions) -> io::Result<()> {

@@ -1,26 +1,31 @@
 //! Who this device is: its key, its certificate, and the signatures that it makes.
 //!
-//! **Here:** the three files of the site folder (`device.key`, `device.pem`, `ca.pem`), what the certificate says, and
-//! [`Identity`] as the signer of everything that leaves the device.
-//! **Not here:** making a key ([`crate::enrol`]), judging the other side's certificates ([`crate::uplink::trust`]).
+//! **Here:** the files of the site folder (`device.key`, `device.pem`, `ca.pem`), what the certificate says, and
+//! [`Identity`] as the signer of everything that leaves the device. The key is used through [`key::DeviceKey`] only.
+//! **Not here:** making a key ([`crate::enrol`]), the next certificate ([`crate::renew`]), judging the other side's certificates ([`crate::uplink::trust`]).
 //! **Start** with [`Identity::open`].
 
+pub mod key;
+
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use base64ct::{Base64, Encoding as _};
 use didar_protocol::id::{DeviceId, Hash, sha256};
 use didar_protocol::seal::{SignError, Signer};
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
-use zeroize::Zeroizing;
+
+use key::{DeviceKey, FileKey, TlsKey};
 
 /// Name of the private key's file in the site folder: PKCS#8 PEM, readable by its owner only.
 pub const KEY_FILE: &str = "device.key";
@@ -35,9 +40,17 @@ const FILE_MAX: u64 = 64 * 1024;
 /// The device's key and certificate, found to belong together and to this device. No `Debug`, no `Clone`.
 pub struct Identity {
     device: DeviceId,
-    key: SigningKey,
+    key: Arc<dyn DeviceKey>,
+    /// Where the certificate is kept.
+    file: PathBuf,
+    held: RwLock<Held>,
+}
+
+/// The certificate in use.
+#[derive(Clone)]
+struct Held {
     chain: Vec<CertificateDer<'static>>,
-    facts: CertificateFacts,
+    facts: Arc<CertificateFacts>,
 }
 
 /// What a certificate says of itself; nothing here is trusted by having been read.
@@ -69,6 +82,14 @@ pub enum IdentityError {
         cause: io::Error,
         /// What to do about it.
         cure: String,
+    },
+    /// A file of the site folder cannot be written.
+    #[error("cannot write {file}: {cause}")]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: io::Error,
     },
     /// The private key's file may be read by others.
     #[error("{file} has mode {mode:04o}, so others may read the device's key; run `chmod 600 {file}`")]
@@ -121,21 +142,16 @@ impl Identity {
     /// An expired certificate is no error here: the broker's refusal and [`CertificateFacts::days_left`] tell, and the
     /// kiosk must still start to say so.
     pub fn open(site: &Path, device: &DeviceId) -> Result<Self, IdentityError> {
-        let key_file = site.join(KEY_FILE);
-        let key = read_key(&key_file, device)?;
+        Self::with_key(site, device, Arc::new(FileKey::open(site, device)?))
+    }
+
+    /// The same with a key that was opened already.
+    pub fn with_key(site: &Path, device: &DeviceId, key: Arc<dyn DeviceKey>) -> Result<Self, IdentityError> {
         let file = site.join(CERTIFICATE_FILE);
         let cure = format!("have device.csr signed for {device} and put the certificate there");
         let chain = read_certificates(&file, &cure)?;
-        let facts = CertificateFacts::read(&chain[0])
-            .map_err(|why| IdentityError::CertificateFormat { file: file.clone(), why })?;
-        if !facts.names_device(device) {
-            let found = facts.common_name.iter().chain(&facts.uris).cloned().collect();
-            return Err(IdentityError::OtherDevice { file, found, device: device.to_string() });
-        }
-        if facts.public_key != key.verifying_key().to_sec1_point(false).as_bytes() {
-            return Err(IdentityError::OtherKey { certificate: file, key: key_file });
-        }
-        Ok(Self { device: device.clone(), key, chain, facts })
+        let held = Held::new(chain, device, key.as_ref(), &file)?;
+        Ok(Self { device: device.clone(), key, file, held: RwLock::new(held) })
     }
 
     /// The device that this is.
@@ -144,30 +160,77 @@ impl Identity {
     }
 
     /// What the device's certificate says.
-    pub fn facts(&self) -> &CertificateFacts {
-        &self.facts
+    pub fn facts(&self) -> Arc<CertificateFacts> {
+        self.held().facts
     }
 
-    /// The certificate chain as it is shown to a broker, the device's own first.
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+    /// The device's key.
+    pub fn key(&self) -> &Arc<dyn DeviceKey> {
+        &self.key
     }
 
-    /// The private key for the TLS handshake; the copy is wiped by its holder (`rustls` wipes it after use).
-    pub(crate) fn tls_key(&self) -> PrivateKeyDer<'static> {
-        let der = self.key.to_pkcs8_der().expect("a valid P-256 key always encodes");
-        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_bytes().to_vec()))
+    /// Uses this certificate from now on, and after a restart: signatures at once, TLS with the next connection.
+    ///
+    /// # Errors
+    /// When it is not this device's and key's, or cannot be kept; then the old one stays in use.
+    pub fn adopt(&self, chain: Vec<CertificateDer<'static>>) -> Result<(), IdentityError> {
+        let held = Held::new(chain, &self.device, self.key.as_ref(), &self.file)?;
+        write_certificates(&self.file, &held.chain)?;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(())
+    }
+
+    fn held(&self) -> Held {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Held {
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        device: &DeviceId,
+        key: &dyn DeviceKey,
+        file: &Path,
+    ) -> Result<Self, IdentityError> {
+        let malformed = |why| IdentityError::CertificateFormat { file: file.to_owned(), why };
+        let first = chain.first().ok_or_else(|| malformed("no certificate".to_owned()))?;
+        let facts = CertificateFacts::read(first).map_err(malformed)?;
+        if !facts.names_device(device) {
+            let found = facts.common_name.iter().chain(&facts.uris).cloned().collect();
+            return Err(IdentityError::OtherDevice { file: file.to_owned(), found, device: device.to_string() });
+        }
+        if facts.public_key != key.public_point() {
+            return Err(IdentityError::OtherKey { certificate: file.to_owned(), key: parent(file).join(KEY_FILE) });
+        }
+        Ok(Self { chain, facts: Arc::new(facts) })
     }
 }
 
 impl Signer for Identity {
     fn kid(&self) -> Hash {
-        self.facts.thumbprint
+        self.facts().thumbprint
     }
 
     fn sign(&self, to_be_signed: &[u8]) -> Result<[u8; 64], SignError> {
-        let signature: Signature = self.key.sign(to_be_signed);
-        Ok(signature.to_bytes().into())
+        Ok(self.key.sign(to_be_signed)?.to_bytes().into())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.device)
+    }
+}
+
+/// Every handshake shows the certificate that is in use then.
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let ours = schemes.contains(&SignatureScheme::ECDSA_NISTP256_SHA256);
+        ours.then(|| Arc::new(CertifiedKey::new(self.held().chain, Arc::new(TlsKey(Arc::clone(&self.key))))))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -215,6 +278,12 @@ impl CertificateFacts {
         }
     }
 
+    /// Whether two thirds of the certificate's life are over at `now_s`: time for the next one.
+    pub fn is_due(&self, now_s: i64) -> bool {
+        let life_s = self.not_after_s.saturating_sub(self.not_before_s);
+        now_s >= self.not_before_s.saturating_add(life_s / 3 * 2)
+    }
+
     fn names_device(&self, device: &DeviceId) -> bool {
         self.common_name.as_deref() == Some(device.as_str()) && self.didar_name("device") == Some(device.as_str())
     }
@@ -240,21 +309,19 @@ pub fn day(seconds: i64) -> String {
         .map_or_else(|_| format!("second {seconds}"), |time| time.to_datetime().date().to_string())
 }
 
-fn read_key(file: &Path, device: &DeviceId) -> Result<SigningKey, IdentityError> {
-    let unreadable = |cause| IdentityError::Read {
-        file: file.to_owned(),
-        cause,
-        cure: format!("run `didar-agent enrol-request --device {device} --site {}`", parent(file).display()),
-    };
-    // Mode 0400 (a systemd credential) is as good as 0600: what counts is that nobody else reads it.
-    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::KeyMode { file: file.to_owned(), mode });
+/// Keeps certificates, the device's own first, in one step.
+pub(crate) fn write_certificates(file: &Path, chain: &[CertificateDer<'_>]) -> Result<(), IdentityError> {
+    let mut text = String::new();
+    for der in chain {
+        let body = Base64::encode_string(der);
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in body.as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
     }
-    let text = Zeroizing::new(read_bounded(file).map_err(unreadable)?);
-    let malformed = || IdentityError::KeyFormat { file: file.to_owned() };
-    let text = std::str::from_utf8(&text).map_err(|_| malformed())?;
-    SigningKey::from_pkcs8_pem(text).map_err(|_| malformed())
+    key::replace(file, text.as_bytes()).map_err(|cause| IdentityError::Write { file: file.to_owned(), cause })
 }
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {

@@ -7,13 +7,20 @@ mod start;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use didar_agent::config::{Config, LampsDevice};
-use didar_agent::enrol;
+use didar_agent::identity::KEY_FILE;
+use didar_agent::identity::key::FileKey;
 use didar_agent::lamps::guard;
-use didar_protocol::id::DeviceId;
+use didar_agent::time::SystemClock;
+use didar_agent::uplink::trust::TrustAnchor;
+use didar_agent::{enrol, est};
+use didar_protocol::id::{DeviceId, Hash};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
 
 /// The kiosk's program: proves that a live face is in front of the camera and asks the matcher who it is.
 #[derive(Parser)]
@@ -55,6 +62,13 @@ enum Order {
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
     },
+    /// Makes this device's key where there is none, and gets a certificate for it from the enrolment server: with the
+    /// one-time code in `enrol.code` of the site folder, or after the operator has approved the fingerprint shown.
+    Enrol {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+    },
     /// Waits until standard input ends, then makes the board's lamps dark. `run` starts it; nobody else needs it.
     #[command(hide = true)]
     LampGuard {
@@ -86,6 +100,7 @@ fn main() -> ExitCode {
         }
         Order::Calibrate { config } => doctor::calibrate(&config, &mut std::io::stdout().lock()),
         Order::LampGuard { config } => guard_lamps(&config),
+        Order::Enrol { config } => enrol(&config),
         Order::EnrolRequest { device, site } => enrol_request(&device, &site),
     };
     match done {
@@ -109,6 +124,36 @@ fn guard_lamps(config: &std::path::Path) -> anyhow::Result<()> {
         LampsDevice::Lines(lines) => Ok(guard::wait(std::io::stdin().lock(), &lines)?),
         LampsDevice::Bridge | LampsDevice::None => Ok(()),
     }
+}
+
+fn enrol(config: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    let at = config.enrolment.as_ref().context("the configuration has no [enrolment]: enrol with enrol-request")?;
+    if !config.site.join(KEY_FILE).exists() {
+        enrol::request(&config.device, &config.site)?;
+    }
+    let key = FileKey::open(&config.site, &config.device)?;
+    let trust = Arc::new(TrustAnchor::open(&config.site, Arc::new(SystemClock::new(0)))?);
+    let show = |fingerprint: &Hash| {
+        // Nobody may be looking; the request waits all the same.
+        let _ = show_request(&config.device, fingerprint);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(est::enrol((at, &trust), &config.site, &config.device, &key, show))?;
+    writeln!(std::io::stdout().lock(), "enrolled     {}", config.device)?;
+    Ok(())
+}
+
+/// Id and fingerprint, as text and as a QR code for the operator's telephone.
+fn show_request(device: &DeviceId, fingerprint: &Hash) -> anyhow::Result<()> {
+    let digits = hex::encode(fingerprint);
+    let code = QrCode::new(format!("didar:enrol:{device}:{digits}"))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", code.render::<Dense1x2>().quiet_zone(true).build())?;
+    writeln!(out, "device       {device}")?;
+    writeln!(out, "fingerprint  {digits}")?;
+    writeln!(out, "Waiting until the operator approves: didar-matcher device approve {device} --fingerprint {digits}")?;
+    Ok(out.flush()?)
 }
 
 fn enrol_request(device: &DeviceId, site: &std::path::Path) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use didar_agent::local_api::{self, Door};
 use didar_agent::measure::calibration::Calibration;
 use didar_agent::outbox::SledOutbox;
 use didar_agent::perception::{self, Perception};
+use didar_agent::renew;
 use didar_agent::run::{Agent, LoopState};
 use didar_agent::time::{SystemClock, process_age};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
@@ -140,6 +141,9 @@ async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) 
     let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
     let perception = Perception::start(camera, &models, settings, viewfinder, events.clone())?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
+    if let Some(at) = config.enrolment.clone() {
+        tokio::spawn(renew::keep_current(at, Arc::clone(&trust), Arc::clone(&identity), Arc::clone(&clock)));
+    }
     let boot = boot()?;
     let settings = uplink_settings(config, references, boot);
     let uplink = MqttUplink::start(settings, identity.clone(), trust, outbox.memory(), Arc::clone(&clock), events)?;

@@ -395,6 +395,35 @@ async fn noise_and_foreign_messages_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_forged_verdict_is_ignored_and_alarmed() {
+    let site = Site::new();
+    let mut matcher = Matcher::connect(&site).await;
+    let mut kiosk = site.kiosk();
+    kiosk.up().await;
+    kiosk.close();
+    matcher.next("up/attempt").await;
+
+    let forger = Authority::new("another site").unwrap().matcher("matcher-1").unwrap();
+    let signer = SoftwareSigner::from_pkcs8_pem(&forger.key, &forger.der).unwrap();
+    let bytes = matcher.verdict().encode().unwrap();
+    let forged = sign_with_certificate(Kind::Verdict, &bytes, &signer, &forger.der).unwrap();
+    matcher.publish("device/kiosk-7/down/verdict", forged).await;
+    loop {
+        let state = matcher.next("up/state").await;
+        let state = Signed::parse(Kind::State, &state.payload).unwrap();
+        let state = State::decode(state.verify(&kiosk.signer).unwrap()).unwrap();
+        if state.faults.contains(&Reason::PeerNotTrusted) {
+            break;
+        }
+    }
+    // The true one still counts, and is the first that does.
+    let true_one = Verdict { outcome: VerdictOutcome::NoMatch, reason: Reason::NotSamePerson, ..matcher.verdict() };
+    matcher.publish("device/kiosk-7/down/verdict", matcher.sign(&true_one)).await;
+    let event = kiosk.event().await;
+    assert!(matches!(&event, Event::Replied(verdict) if verdict.outcome == VerdictOutcome::NoMatch), "{event:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_certificate_on_either_side_is_a_named_fault() {
     let site = Site::new();
     let ours = &site.authority.pem;

@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// The devices that are served
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// The matcher's own keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Consents
     #[command(subcommand)]
     Consent(ConsentCommand),
@@ -176,14 +179,66 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Give out a one-time code with which a device gets its first certificate
+    Invite {
+        device: DeviceId,
+        /// An initiator that it may serve; say it again for more
+        #[arg(long, required = true)]
+        initiator: Vec<InitiatorId>,
+        /// How long the code counts, hours
+        #[arg(long, default_value_t = 72)]
+        hours: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the devices whose keys wait for approval
+    Pending {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Approve a key that waits, after comparing its fingerprint with what the device shows
+    Approve {
+        device: DeviceId,
+        /// The fingerprint as the device shows it, 64 hexadecimal digits
+        #[arg(long)]
+        fingerprint: String,
+        /// An initiator that it may serve; say it again for more
+        #[arg(long, required = true)]
+        initiator: Vec<InitiatorId>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// List the devices
     List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Serve a quarantined device again, once it is known which of the two machines is the true one
+    Release {
+        device: DeviceId,
         #[command(flatten)]
         place: Place,
     },
     /// Refuse a device from now on
     Revoke {
         device: DeviceId,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a new sealing key; devices learn it at once, the old one still opens for `keys.overlap_hours`
+    Rotate {
+        /// On an all-in-one site: a new signing key with its certificate too
+        #[arg(long, requires = "dir")]
+        signing: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the sealing keys, the current one first
+    List {
         #[command(flatten)]
         place: Place,
     },

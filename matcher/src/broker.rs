@@ -3,6 +3,8 @@
 //! The broker never outlives the matcher: the child asks the kernel to end it with its parent before it becomes
 //! Mosquitto ([`become_broker`]). Not here: other brokers, which the configuration names by address.
 
+mod voice;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -14,9 +16,12 @@ use didar_protocol::id::Env;
 use rustix::process::{Pid, Signal};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::files::{self, FileError};
 use crate::time;
+pub use voice::Turned;
 
 /// The hidden subcommand that becomes the broker.
 pub const LAUNCH: &str = "broker-run";
@@ -51,6 +56,7 @@ pub struct BrokerPlan {
 /// A running Mosquitto; ended on drop.
 pub struct Broker {
     child: Child,
+    listener: JoinHandle<()>,
 }
 
 /// Why there is no broker.
@@ -174,24 +180,25 @@ impl BrokerPlan {
              log_dest stderr\n\
              log_type error\n\
              log_type warning\n\
+             log_type notice\n\
              connection_messages false\n"
         )
     }
 
-    /// Starts Mosquitto and waits until it listens. `launcher` is the `didar-matcher` program.
+    /// Starts Mosquitto and waits until it listens. `launcher` is the `didar-matcher` program; whom the broker turns
+    /// away is told on `turned`.
     ///
     /// Call from a thread that lives as long as the program: the kernel ends the broker with that thread.
     ///
     /// # Errors
     /// When Mosquitto is absent, the port is taken, or it ends or stays silent.
-    pub async fn start(&self, launcher: &Path) -> Result<Broker, BrokerError> {
+    pub async fn start(&self, launcher: &Path, turned: mpsc::Sender<Turned>) -> Result<Broker, BrokerError> {
         let program = find_mosquitto().ok_or(BrokerError::Absent)?;
         let address = self.local_address();
         let bind = SocketAddr::new(self.bind, self.port);
         TcpListener::bind(bind).map_err(|cause| BrokerError::Port { address: bind, cause })?;
         let log = self.log();
         let started = |cause| BrokerError::Start { program: program.clone(), cause };
-        let errors = std::fs::File::create(&log).map_err(started)?;
         let mut child = Command::new(launcher)
             .arg(LAUNCH)
             .arg(&program)
@@ -199,13 +206,17 @@ impl BrokerPlan {
             .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(errors)
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(started)?;
+        let said = child.stderr.take().expect("its standard error is a pipe");
+        let listener = tokio::spawn(voice::listen(said, log.clone(), turned));
         let mut waited = Duration::ZERO;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = child.try_wait().map_err(started)? {
+                // Its last words are in the pipe, which has ended with it.
+                let _ = listener.await;
                 return Err(BrokerError::Ended { status, last: last_line(&log), log });
             }
             if waited >= PATIENCE {
@@ -214,7 +225,7 @@ impl BrokerPlan {
             time::wait(LOOK_EVERY).await;
             waited += LOOK_EVERY;
         }
-        Ok(Broker { child })
+        Ok(Broker { child, listener })
     }
 }
 
@@ -248,6 +259,7 @@ impl Broker {
             && rustix::process::kill_process(process, Signal::TERM).is_ok()
             && tokio::time::timeout(PATIENCE, self.child.wait()).await.is_ok()
         {
+            let _ = tokio::time::timeout(PATIENCE, self.listener).await;
             return;
         }
         if let Err(cause) = self.child.kill().await {

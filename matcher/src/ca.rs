@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use didar_protocol::id::DeviceId;
+use didar_protocol::id::{DeviceId, Hash, sha256};
 use rcgen::RevokedCertParams;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    SanType, SerialNumber, date_time_ymd,
+    PublicKey, SanType, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -67,6 +67,15 @@ pub struct Revocation {
     pub serial: Vec<u8>,
     /// Since when, Unix milliseconds.
     pub revoked_ms: u64,
+}
+
+/// A device's request that proves its key.
+pub struct DeviceRequest {
+    /// Which device.
+    pub device: DeviceId,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo, DER): what operator and device compare.
+    pub fingerprint: Hash,
+    key: PublicKey,
 }
 
 /// A new certificate with its key.
@@ -169,16 +178,50 @@ impl Ca {
     pub fn sign_device(&self, csr_pem: &str, device: &DeviceId, validity: Validity) -> Result<String, CaError> {
         let der = CertificateSigningRequestDer::from_pem_slice(csr_pem.as_bytes())
             .map_err(|_| CaError::Request(rcgen::Error::CouldNotParseCertificationRequest))?;
+        let request = Self::read_request(&der)?;
+        if &request.device != device {
+            return Err(CaError::AnotherDevice { found: request.device.to_string(), asked: device.clone() });
+        }
+        Ok(self.certify(request, validity)?.pem())
+    }
+
+    /// Reads a device's request (DER): nobody is a device but by CN, and by nothing else in the request.
+    ///
+    /// # Errors
+    /// When the request does not prove its key, is not P-256, or names no one device.
+    pub fn read_request(der: &[u8]) -> Result<DeviceRequest, CaError> {
+        let malformed = || CaError::Request(rcgen::Error::CouldNotParseCertificationRequest);
+        let (rest, parsed) = X509CertificationRequest::from_der(der).map_err(|_| malformed())?;
+        if !rest.is_empty() {
+            return Err(malformed());
+        }
+        let info = &parsed.certification_request_info;
+        let found = common_name(&info.subject).unwrap_or_default();
+        let device: DeviceId = found.parse().map_err(|_| CaError::Name(found))?;
+        let fingerprint = sha256(info.subject_pki.raw);
+        check_names(&parsed, &device)?;
         // Checks the request's own signature: whoever made it holds the key.
-        let request = CertificateSigningRequestParams::from_der(&der).map_err(CaError::Request)?;
+        let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der))
+            .map_err(CaError::Request)?;
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(CaError::NotP256);
         }
-        check_name(&der, device)?;
-        let uri = format!("urn:didar:device:{device}");
-        let params = client(device.as_str(), &uri, validity)?;
-        let ours = CertificateSigningRequestParams { params, public_key: request.public_key };
-        ours.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(CaError::Sign)
+        Ok(DeviceRequest { device, fingerprint, key: request.public_key })
+    }
+
+    /// Signs a request that was read; gives the certificate, DER.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn sign(&self, request: DeviceRequest, validity: Validity) -> Result<Vec<u8>, CaError> {
+        Ok(self.certify(request, validity)?.der().to_vec())
+    }
+
+    fn certify(&self, request: DeviceRequest, validity: Validity) -> Result<rcgen::Certificate, CaError> {
+        let DeviceRequest { device, key, .. } = request;
+        let params = client(device.as_str(), &format!("urn:didar:device:{device}"), validity)?;
+        let ours = CertificateSigningRequestParams { params, public_key: key };
+        ours.signed_by(&self.issuer).map_err(CaError::Sign)
     }
 
     /// The list of revoked certificates, PEM, for the broker.
@@ -270,15 +313,9 @@ fn blank(validity: Validity) -> Result<CertificateParams, CaError> {
     Ok(params)
 }
 
-/// The request's CN must be the device, and so must every SAN that it asks for.
-fn check_name(der: &[u8], device: &DeviceId) -> Result<(), CaError> {
-    let malformed = || CaError::Request(rcgen::Error::CouldNotParseCertificationRequest);
+/// Every SAN that the request asks for must be the device.
+fn check_names(request: &X509CertificationRequest<'_>, device: &DeviceId) -> Result<(), CaError> {
     let another = |found: String| CaError::AnotherDevice { found, asked: device.clone() };
-    let (_, request) = X509CertificationRequest::from_der(der).map_err(|_| malformed())?;
-    let found = common_name(&request.certification_request_info.subject).unwrap_or_default();
-    if found != device.as_str() {
-        return Err(another(found));
-    }
     let uri = format!("urn:didar:device:{device}");
     for extension in request.requested_extensions().into_iter().flatten() {
         if let ParsedExtension::SubjectAlternativeName(names) = extension {

@@ -1,5 +1,6 @@
 //! The configuration file: one TOML file, one struct. `matcher.toml` beside this crate's manifest is the shipped one.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use didar_protocol::id::{DeviceId, Env};
@@ -23,6 +24,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// Key files.
     pub keys: KeysConfig,
+    /// Where devices get their certificates; `None` where another authority gives them.
+    pub enrolment: Option<EnrolmentConfig>,
     /// The database.
     pub store: StoreConfig,
     /// Challenges.
@@ -57,10 +60,28 @@ pub struct BrokerConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
-    /// 1 to 4 sealing keys, the first is current.
-    pub seal: Vec<PathBuf>,
+    /// Folder of the sealing keys.
+    pub seal: PathBuf,
+    /// How long a replaced sealing key still opens, hours; 1 to 720.
+    pub overlap_hours: u32,
     /// The store's key.
     pub store: PathBuf,
+}
+
+/// The enrolment server (EST, RFC 7030).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentConfig {
+    /// Address and port of the HTTPS server.
+    pub listen: SocketAddr,
+    /// Folder of the authority: `ca.pem` and `ca.key`.
+    pub ca: PathBuf,
+    /// The server's certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PKCS#8 PEM.
+    pub key: PathBuf,
+    /// Life of a device's certificate, days; 1 to 825.
+    pub days: u32,
 }
 
 /// The database.
@@ -180,6 +201,7 @@ struct Raw {
     models: PathBuf,
     broker: BrokerConfig,
     keys: KeysConfig,
+    enrolment: Option<EnrolmentConfig>,
     store: StoreConfig,
     challenge: ChallengeConfig,
     limits: LimitsConfig,
@@ -214,6 +236,7 @@ impl Config {
             models: raw.models,
             broker: raw.broker,
             keys: raw.keys,
+            enrolment: raw.enrolment,
             store: raw.store,
             challenge: raw.challenge,
             limits: raw.limits,
@@ -229,9 +252,16 @@ impl Config {
 
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let Self { challenge, limits, comparison, reference, .. } = self;
-        let rules: [(bool, &'static str, String, &'static str); 11] = [
+        let days = self.enrolment.as_ref().map_or(1, |enrolment| enrolment.days);
+        let rules: [(bool, &'static str, String, &'static str); 12] = [
+            ((1..=825).contains(&days), "enrolment.days", days.to_string(), "1 to 825"),
             (self.id.parse::<DeviceId>().is_ok(), "id", self.id.clone(), "1 to 40 of a-z, 0-9 and -"),
-            ((1..=4).contains(&self.keys.seal.len()), "keys.seal", self.keys.seal.len().to_string(), "1 to 4 files"),
+            (
+                (1..=720).contains(&self.keys.overlap_hours),
+                "keys.overlap_hours",
+                self.keys.overlap_hours.to_string(),
+                "1 to 720",
+            ),
             (
                 (10..=600).contains(&challenge.lifetime_s),
                 "challenge.lifetime_s",
@@ -291,10 +321,15 @@ impl Config {
     }
 
     fn root(&mut self, folder: &Path) {
-        let Self { models, broker, keys, store, .. } = self;
+        let Self { models, broker, keys, enrolment, store, .. } = self;
+        if let Some(EnrolmentConfig { ca, certificate, key, .. }) = enrolment {
+            for path in [ca, certificate, key] {
+                *path = folder.join(&*path);
+            }
+        }
         let paths =
             [models, &mut broker.ca, &mut broker.certificate, &mut broker.key, &mut keys.store, &mut store.database];
-        for path in paths.into_iter().chain(&mut keys.seal) {
+        for path in paths.into_iter().chain([&mut keys.seal]) {
             *path = folder.join(&*path);
         }
     }

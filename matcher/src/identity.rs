@@ -1,14 +1,18 @@
-//! Who this matcher is: its certificate with the signing key, and its sealing keys.
+//! Who this matcher is: its certificate with the signing key, and its sealing keys; both may be replaced while it serves.
 
-use std::path::{Path, PathBuf};
+pub mod seal_keys;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use didar_protocol::id::Hash;
 use didar_protocol::message::Message;
-use didar_protocol::seal::{self, Entropy, KeyError, SealError, SealKey, SealKeyId, SealKeyPair, SoftwareSigner};
+use didar_protocol::seal::{self, KeyError, SealError, SealKey, SealKeyId, SealKeyPair, SoftwareSigner};
 
 use crate::config::Config;
 use crate::files::{self, FileError};
 use crate::pki::{Certificate, Holder, PkiError};
+use crate::time;
 
 /// The matcher's certificate and keys.
 pub struct Identity {
@@ -16,7 +20,22 @@ pub struct Identity {
     certificate: Certificate,
     signer: SoftwareSigner,
     seal_keys: Vec<SealKeyPair>,
+    places: Places,
+    /// What the files were like when they were read.
+    read: Fingerprint,
 }
+
+/// Where the keys are.
+#[derive(Clone)]
+struct Places {
+    certificate: PathBuf,
+    key: PathBuf,
+    seal: PathBuf,
+    overlap_hours: u32,
+}
+
+/// The certificate's last change and the sealing keys that count.
+type Fingerprint = (Option<SystemTime>, Vec<PathBuf>);
 
 /// Why the matcher has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +79,17 @@ pub enum IdentityError {
         /// The certificate file.
         certificate: PathBuf,
     },
+    /// No key to seal to.
+    #[error("{0} holds no sealing key: make one with didar-matcher keys rotate")]
+    NoKeys(PathBuf),
+    /// More keys than a message tells.
+    #[error("{folder} holds as many keys as may count at once: wait for the overlap of {overlap_hours} hours to end")]
+    TooManyKeys {
+        /// Which folder.
+        folder: PathBuf,
+        /// How long a replaced key counts.
+        overlap_hours: u32,
+    },
     /// A message could not be made.
     #[error("no random bytes from the system")]
     Random(getrandom::Error),
@@ -82,26 +112,52 @@ impl Identity {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn load(config: &Config) -> Result<Self, IdentityError> {
-        let path = &config.broker.certificate;
+        let places = Places {
+            certificate: config.broker.certificate.clone(),
+            key: config.broker.key.clone(),
+            seal: config.keys.seal.clone(),
+            overlap_hours: config.keys.overlap_hours,
+        };
+        Self::read(config.id.clone(), places, time::now_ms())
+    }
+
+    /// Reads the keys again where their files changed, or where one's time is over; true when anything is new.
+    ///
+    /// # Errors
+    /// Names what cannot be used; the keys in use stay in use.
+    pub fn refresh(&mut self, now_ms: u64) -> Result<bool, IdentityError> {
+        if self.places.fingerprint(now_ms)? == self.read {
+            return Ok(false);
+        }
+        *self = Self::read(self.id.clone(), self.places.clone(), now_ms)?;
+        Ok(true)
+    }
+
+    fn read(id: String, places: Places, now_ms: u64) -> Result<Self, IdentityError> {
+        let read = places.fingerprint(now_ms)?;
+        let path = &places.certificate;
         let certificate = Certificate::from_pem(&files::read_text(path)?)
             .map_err(|cause| IdentityError::Certificate { path: path.clone(), cause })?;
-        if certificate.holder() != &Holder::Matcher(config.id.clone()) {
+        if certificate.holder() != &Holder::Matcher(id.clone()) {
             let found = certificate.holder().clone();
-            return Err(IdentityError::Another { path: path.clone(), found, id: config.id.clone() });
+            return Err(IdentityError::Another { path: path.clone(), found, id });
         }
-        let key = &config.broker.key;
+        let key = &places.key;
         let signer = SoftwareSigner::from_pkcs8_pem(&files::read_secret(key)?, certificate.der())
             .map_err(|cause| IdentityError::Key { path: key.clone(), cause })?;
         if &signer.verifying_key() != certificate.key() {
             return Err(IdentityError::Mismatch { key: key.clone(), certificate: path.clone() });
         }
         let mut seal_keys = Vec::new();
-        for path in &config.keys.seal {
+        for path in &read.1 {
             let pair = SealKeyPair::from_pkcs8_pem(&files::read_secret(path)?)
                 .map_err(|cause| IdentityError::Key { path: path.clone(), cause })?;
             seal_keys.push(pair);
         }
-        Ok(Self { id: config.id.clone(), certificate, signer, seal_keys })
+        if seal_keys.is_empty() {
+            return Err(IdentityError::NoKeys(places.seal));
+        }
+        Ok(Self { id, certificate, signer, seal_keys, places, read })
     }
 
     /// This matcher's id.
@@ -134,13 +190,13 @@ impl Identity {
     }
 }
 
-/// Makes a new sealing key file.
-///
-/// # Errors
-/// When there is one already, or no random bytes.
-pub fn make_seal_key(path: &Path) -> Result<(), IdentityError> {
-    let pair = SealKeyPair::generate(Entropy::new(random().map_err(IdentityError::Random)?));
-    Ok(files::write_secret(path, &pair.to_pkcs8_pem())?)
+impl Places {
+    fn fingerprint(&self, now_ms: u64) -> Result<Fingerprint, IdentityError> {
+        let changed = std::fs::metadata(&self.certificate).and_then(|found| found.modified()).ok();
+        let files = seal_keys::list(&self.seal, self.overlap_hours)?;
+        let good = files.into_iter().filter(|file| file.opens(now_ms / 1000)).take(seal_keys::KEYS_MAX);
+        Ok((changed, good.map(|file| file.path).collect()))
+    }
 }
 
 /// Fresh bytes from the system's random source.

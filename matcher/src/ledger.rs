@@ -91,6 +91,8 @@ pub enum What {
     DeviceAdded,
     /// A device was revoked.
     DeviceRevoked,
+    /// A quarantined device was released by an operator.
+    DeviceReleased,
     /// Something that a person must look at.
     Alarm,
 }

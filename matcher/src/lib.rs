@@ -2,7 +2,7 @@
 //!
 //! **Here:** the service ([`service`]: bytes in, bytes out), the pure verdict ([`decide`], [`policy`], [`consent`]),
 //! what it remembers ([`store`], [`ledger`]), its voice ([`mqtt`]), the one-machine site ([`site`], [`ca`],
-//! [`broker`]), and the operator's tools ([`watch`], [`judge`]).
+//! [`broker`], [`est`]), and the operator's tools ([`watch`], [`judge`]).
 //!
 //! **Not here:** cameras and lamps; raw scores for anybody but the ledger; names of persons in logs, events or ledger.
 //!
@@ -13,6 +13,7 @@ pub mod ca;
 pub mod config;
 pub mod consent;
 pub mod decide;
+pub mod est;
 pub mod files;
 pub mod identity;
 pub mod judge;
@@ -20,6 +21,7 @@ pub mod ledger;
 pub mod mqtt;
 pub mod pki;
 pub mod policy;
+mod quiet;
 pub mod reference;
 pub mod serve;
 pub mod service;

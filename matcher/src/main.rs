@@ -60,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Watch(arguments) => watch_command(&arguments)?,
         Command::Ca(command) => offline::ca_command(command)?,
         Command::Device(command) => offline::device_command(command)?,
+        Command::Keys(command) => offline::keys_command(command)?,
         Command::Consent(command) => offline::consent_command(command)?,
         Command::Ledger(command) => offline::ledger_command(command)?,
         Command::BrokerRun { program, conf, parent } => {

@@ -163,7 +163,11 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
         let (messages, correlation) = match task {
             Task::Handle { topic, payload, correlation } => (service.handle(&topic, &payload, now_ms), correlation),
             Task::Greet => (service.greeting(now_ms), None),
-            Task::Sweep => (service.sweep(now_ms), None),
+            Task::Sweep => {
+                let mut out = service.refresh(now_ms);
+                out.extend(service.sweep(now_ms));
+                (out, None)
+            }
         };
         for message in messages {
             let correlation = correlation.clone().filter(|_| message.reply);

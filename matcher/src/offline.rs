@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use didar_matcher::ca::{Ca, Validity};
 use didar_matcher::config::Config;
+use didar_matcher::est::desk;
 use didar_matcher::files;
+use didar_matcher::identity::seal_keys::{self, SealFile};
 use didar_matcher::ledger::{Entry, What};
 use didar_matcher::pki::{Certificate, Holder};
 use didar_matcher::reference::{Source, VisionPortraits};
 use didar_matcher::site::Site;
-use didar_matcher::store::{DeviceState, Listed, Store};
+use didar_matcher::store::{Listed, Store, Waiting};
 use didar_matcher::time;
 use didar_matcher::tls;
+use didar_protocol::id::{DeviceId, InitiatorId};
 use zeroize::Zeroizing;
 
-use crate::arguments::{CaCommand, ConsentCommand, DeviceCommand, EnrolArguments, LedgerCommand, Place};
+use crate::arguments::{CaCommand, ConsentCommand, DeviceCommand, EnrolArguments, KeysCommand, LedgerCommand, Place};
 use crate::say;
 
 /// Largest picture file that `enrol` reads, bytes.
@@ -148,17 +151,20 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             let mut store = open_store(&config_of(&place)?)?;
             for listed in store.begin()?.devices()? {
                 let Listed { id, state, online, not_after_s, initiators } = listed;
-                let state = match state {
-                    DeviceState::Active => "active",
-                    DeviceState::Revoked => "revoked",
-                };
                 let online = if online { "connected" } else { "gone" };
                 say(format_args!(
-                    "{id}  {state}  {online}  until {}  serves {initiators}",
+                    "{id}  {}  {online}  until {}  serves {initiators}",
+                    state.name(),
                     time::text(not_after_s * 1000)
                 ))?;
             }
         }
+        DeviceCommand::Invite { device, initiator, hours, place } => invite(&device, &initiator, hours, &place)?,
+        DeviceCommand::Pending { place } => pending(&place)?,
+        DeviceCommand::Approve { device, fingerprint, initiator, place } => {
+            approve(&device, &fingerprint, &initiator, &place)?;
+        }
+        DeviceCommand::Release { device, place } => release(&device, &place)?,
         DeviceCommand::Revoke { device, place } => {
             let config = config_of(&place)?;
             let mut store = open_store(&config)?;
@@ -175,6 +181,79 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
                 None => {
                     tracing::warn!("give your broker the new list of revoked certificates and end the open session")
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn invite(device: &DeviceId, initiators: &[InitiatorId], hours: u32, place: &Place) -> anyhow::Result<()> {
+    let mut store = open_store(&config_of(place)?)?;
+    let mut bytes = Zeroizing::new([0; 16]);
+    getrandom::fill(&mut *bytes).context("the system gives no random bytes")?;
+    let code = Zeroizing::new(hex::encode(*bytes));
+    let until_ms = time::now_ms() + u64::from(hours) * 3_600_000;
+    let work = store.begin()?;
+    work.invite(device, &desk::code_hash(&code), initiators, until_ms)?;
+    work.commit()?;
+    // The one place where the code is ever shown.
+    say(code.as_str())?;
+    Ok(())
+}
+
+fn pending(place: &Place) -> anyhow::Result<()> {
+    let mut store = open_store(&config_of(place)?)?;
+    for Waiting { device, fingerprint, since_ms } in store.begin()?.waiting()? {
+        say(format_args!("{device}  {}  since {}", hex::encode(fingerprint), time::text(since_ms)))?;
+    }
+    Ok(())
+}
+
+fn approve(device: &DeviceId, fingerprint: &str, initiators: &[InitiatorId], place: &Place) -> anyhow::Result<()> {
+    let digits: String = fingerprint.chars().filter(char::is_ascii_hexdigit).collect();
+    let mut wanted = [0; 32];
+    hex::decode_to_slice(&digits, &mut wanted).context("--fingerprint has 64 hexadecimal digits")?;
+    let mut store = open_store(&config_of(place)?)?;
+    let work = store.begin()?;
+    if !work.approve(device, &wanted, initiators, time::now_ms())? {
+        bail!("no request of {device} with this fingerprint waits: see didar-matcher device pending");
+    }
+    work.commit()?;
+    say(format_args!("{device} gets its certificate when it asks again, within some seconds"))?;
+    Ok(())
+}
+
+fn release(device: &DeviceId, place: &Place) -> anyhow::Result<()> {
+    let config = config_of(place)?;
+    let mut store = open_store(&config)?;
+    let work = store.begin()?;
+    if !work.release_device(device)? {
+        bail!("device {device} is not in quarantine: see didar-matcher device list");
+    }
+    work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceReleased) })?;
+    work.commit()?;
+    say(format_args!("device {device} is served again; if its key was copied, revoke it and enrol it with a new key"))?;
+    Ok(())
+}
+
+pub(crate) fn keys_command(command: KeysCommand) -> anyhow::Result<()> {
+    let now_ms = time::now_ms();
+    match command {
+        KeysCommand::Rotate { signing, place } => {
+            let keys = config_of(&place)?.keys;
+            let made = seal_keys::rotate(&keys.seal, keys.overlap_hours, now_ms / 1000)?;
+            say(format_args!("made {}; the one before it opens for {} hours", made.display(), keys.overlap_hours))?;
+            if let Some(dir) = place.dir.filter(|_| signing) {
+                Site::new(&dir).renew_matcher(now_ms)?;
+                say("made a new signing key with its certificate")?;
+            }
+        }
+        KeysCommand::List { place } => {
+            let keys = config_of(&place)?.keys;
+            for SealFile { path, made_s, ends_s } in seal_keys::list(&keys.seal, keys.overlap_hours)? {
+                let ends =
+                    ends_s.map_or("current".to_owned(), |ends_s| format!("opens until {}", time::text(ends_s * 1000)));
+                say(format_args!("{}  made {}  {ends}", path.display(), time::text(made_s * 1000)))?;
             }
         }
     }

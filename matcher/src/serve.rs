@@ -4,17 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use didar_liveness::Policy;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::broker::{Broker, BrokerError, BrokerPlan};
+use crate::broker::{Broker, BrokerError, BrokerPlan, Turned};
 use crate::config::Config;
+use crate::est::server::{EstServer, ServerError};
 use crate::identity::{Identity, IdentityError};
 use crate::mqtt;
 use crate::policy::Rules;
+use crate::quiet::Quiet;
 use crate::reference::{ModelsError, VisionPortraits};
 use crate::service::Service;
 use crate::site::Site;
-use crate::store::{Store, StoreError};
+use crate::store::{Notice, Store, StoreError};
 use crate::time;
 use crate::tls::{self, TlsError};
 
@@ -22,6 +24,8 @@ use crate::tls::{self, TlsError};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Before a broker that ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
+/// Clients turned away by the broker that wait to be counted.
+const TURNED_MAX: usize = 64;
 
 /// Why the matcher does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,9 @@ pub enum ServeError {
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// Enrolment.
+    #[error(transparent)]
+    Enrolment(#[from] ServerError),
     /// The service.
     #[error(transparent)]
     Died(#[from] mqtt::ServiceDied),
@@ -70,14 +77,18 @@ pub async fn serve_site(
     ready: impl FnOnce(&str) + Send,
 ) -> Result<(), ServeError> {
     let service = service(config)?;
-    let broker = plan.start(launcher).await?;
+    let (turned, turned_away) = mpsc::channel(TURNED_MAX);
+    let broker = plan.start(launcher, turned.clone()).await?;
+    let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store)?);
     let (end, ended) = watch::channel(false);
     let serving = async {
         let result = run(config, service, ready).await;
         end.send_replace(true);
         result
     };
-    let (served, ()) = tokio::join!(serving, keep(site, config, plan, launcher, broker, ended));
+    let starter = Starter { plan, launcher, turned };
+    let keeping = keep(site, config, &starter, broker, ended.clone());
+    let (served, (), ()) = tokio::join!(serving, keeping, watchman.watch(turned_away, ended));
     served
 }
 
@@ -92,6 +103,16 @@ fn service(config: &Config) -> Result<Service, ServeError> {
 async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
     let broker = &config.broker;
     let transport = tls::transport(&broker.ca, &broker.certificate, &broker.key)?;
+    let enrolling = match &config.enrolment {
+        Some(enrolment) => Some(EstServer::open(config, enrolment).await?),
+        None => None,
+    };
+    let enrolling = async {
+        if let Some(server) = enrolling {
+            server.serve().await;
+        }
+        std::future::pending::<()>().await;
+    };
     let (connected, mut is_connected) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
     let client_id = format!("matcher:{}", config.id);
@@ -114,6 +135,7 @@ async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Res
     tokio::select! {
         ended = serving => Ok(ended?),
         () = stopper => Ok(()),
+        () = enrolling => Ok(()),
     }
 }
 
@@ -129,16 +151,55 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
     })
 }
 
+/// How to start the broker.
+struct Starter<'a> {
+    plan: &'a BrokerPlan,
+    launcher: &'a Path,
+    turned: mpsc::Sender<Turned>,
+}
+
+impl Starter<'_> {
+    async fn start(&self) -> Result<Broker, BrokerError> {
+        self.plan.start(self.launcher, self.turned.clone()).await
+    }
+}
+
+/// Raises the alarms about clients that the broker turned away.
+struct Watchman {
+    store: Store,
+    quiet: Quiet<Turned>,
+}
+
+impl Watchman {
+    fn new(store: Store) -> Self {
+        Self { store, quiet: Quiet::new() }
+    }
+
+    async fn watch(mut self, mut turned: mpsc::Receiver<Turned>, mut ended: watch::Receiver<bool>) {
+        loop {
+            let turned = tokio::select! {
+                _ = ended.wait_for(|ended| *ended) => return,
+                turned = turned.recv() => turned,
+            };
+            let Some(turned) = turned else { return };
+            if let Err(error) = self.count(turned, time::now_ms()) {
+                tracing::error!(error = &error as &dyn std::error::Error, "an alarm was not kept: {}", turned.note());
+            }
+        }
+    }
+
+    fn count(&mut self, turned: Turned, now_ms: u64) -> Result<(), StoreError> {
+        let Some(note) = self.quiet.due(turned, turned.note(), now_ms) else { return Ok(()) };
+        tracing::warn!("{note}");
+        let work = self.store.begin()?;
+        work.raise(&Notice { at_ms: now_ms, device: None, note })?;
+        work.commit()
+    }
+}
+
 /// Keeps the broker alive, its rules in step with the operators' folder, and its list of revoked certificates in
 /// force, until `ended` says stop.
-async fn keep(
-    site: &Site,
-    config: &Config,
-    plan: &BrokerPlan,
-    launcher: &Path,
-    broker: Broker,
-    mut ended: watch::Receiver<bool>,
-) {
+async fn keep(site: &Site, config: &Config, starter: &Starter<'_>, broker: Broker, mut ended: watch::Receiver<bool>) {
     let mut operators = site.operators().unwrap_or_default();
     let mut revoked = std::fs::read(site.revoked()).unwrap_or_default();
     let mut broker = Some(broker);
@@ -161,15 +222,15 @@ async fn keep(
             time::wait(RESTART_AFTER).await;
         }
         if gone || revoking {
-            broker = plan
-                .start(launcher)
+            broker = starter
+                .start()
                 .await
                 .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "no broker"))
                 .ok();
         }
         let now = site.operators().unwrap_or_else(|_| operators.clone());
         if now != operators {
-            match plan.write_acl(&config.id, &now) {
+            match starter.plan.write_acl(&config.id, &now) {
                 Ok(()) => broker.iter().for_each(Broker::reload),
                 Err(error) => tracing::error!(%error, "the broker's rules were not written"),
             }

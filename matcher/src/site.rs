@@ -4,7 +4,7 @@
 //! DIR/ca/ca.pem ca.key                 the site's CA
 //! DIR/broker/broker.pem broker.key     with mosquitto.conf, acl, mosquitto.log, written at every start
 //! DIR/matcher/matcher.toml             the configuration, made once: edit it
-//! DIR/matcher/matcher.pem matcher.key seal.key store.key didar.sqlite
+//! DIR/matcher/matcher.pem matcher.key seal/ store.key didar.sqlite
 //! DIR/operator/operator.pem .key       and further ones by `didar-matcher ca operator NAME --dir DIR`
 //! ```
 
@@ -15,7 +15,7 @@ use crate::broker::{self, BrokerError, BrokerPlan};
 use crate::ca::{Ca, CaError, DEVICE_DAYS, Issued, Revocation, Subject, Validity};
 use crate::config::{self, Config, ConfigError};
 use crate::files::{self, FileError};
-use crate::identity::{self, IdentityError};
+use crate::identity::{IdentityError, seal_keys};
 use crate::pki::{self, PkiError};
 use crate::store::{VaultError, make_store_key};
 
@@ -208,6 +208,16 @@ impl Site {
         Ok(names)
     }
 
+    /// Gives the matcher a new signing key with a certificate; a running one uses it within a second.
+    ///
+    /// # Errors
+    /// When the CA or a file cannot be used.
+    pub fn renew_matcher(&self, now_ms: u64) -> Result<(), SiteError> {
+        let ca = Ca::open(&self.ca())?;
+        let [certificate, key] = ["matcher/matcher.pem", "matcher/matcher.key"].map(|path| self.folder.join(path));
+        make(&ca, &Subject::Matcher(MATCHER.into()), &certificate, &key, now_ms)
+    }
+
     fn make_keys(&self, ca: &Ca, wishes: &Wishes, now_ms: u64) -> Result<(), SiteError> {
         let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
         names.extend(host_name());
@@ -226,9 +236,10 @@ impl Site {
                 make(ca, &subject, &certificate, &key, now_ms)?;
             }
         }
-        let (seal, store) = (in_folder("matcher/seal.key"), in_folder("matcher/store.key"));
+        let (seal, store) = (in_folder("matcher/seal"), in_folder("matcher/store.key"));
         if !seal.exists() {
-            identity::make_seal_key(&seal)?;
+            // Nothing to overlap with yet.
+            seal_keys::rotate(&seal, 0, now_ms / 1000)?;
         }
         if !store.exists() {
             make_store_key(&store)?;
@@ -242,7 +253,13 @@ impl Site {
             Some(port) => port,
             None => broker::free_port(wishes.bind)?,
         };
+        let mut enrolment = broker::free_port(wishes.bind)?;
+        while enrolment == port {
+            enrolment = broker::free_port(wishes.bind)?;
+        }
+        let enrolment = std::net::SocketAddr::new(wishes.bind, enrolment);
         let text = config::SHIPPED
+            .replace("127.0.0.1:8443", &enrolment.to_string())
             .replace("mqtts://127.0.0.1:8883", &format!("mqtts://127.0.0.1:{port}"))
             .replace("\"models/manifest.toml\"", &toml::Value::from(models.display().to_string()).to_string());
         Ok(files::write_public(&self.config(), &text)?)

@@ -36,18 +36,30 @@ pub enum TlsError {
 pub fn transport(ca: &Path, certificate: &Path, key: &Path) -> Result<Transport, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(read_ca(ca)?)?;
-    let pem = files::read_text(certificate)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| TlsError::Pem { path: certificate.to_owned(), needed: "certificate" })?;
-    let key = PrivateKeyDer::from_pem_slice(files::read_secret(key)?.as_bytes())
-        .map_err(|_| TlsError::Pem { path: key.to_owned(), needed: "private key" })?;
+    let (chain, key) = read_pair(certificate, key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
     Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
+}
+
+/// Reads a certificate chain and its private key.
+///
+/// # Errors
+/// Names the file that cannot be used.
+pub(crate) fn read_pair(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let pem = files::read_text(certificate)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| TlsError::Pem { path: certificate.to_owned(), needed: "certificate" })?;
+    let key = PrivateKeyDer::from_pem_slice(files::read_secret(key)?.as_bytes())
+        .map_err(|_| TlsError::Pem { path: key.to_owned(), needed: "private key" })?;
+    Ok((chain, key))
 }
 
 /// Reads the site's CA certificate.

@@ -79,7 +79,7 @@ fn a_site_keeps_what_it_has_and_renews_its_own_certificates_in_time() {
         site.prepare(&wishes, at_ms).unwrap();
         let read = |path: &str| std::fs::read(folder.path().join(path)).unwrap();
         let own = ["matcher/matcher.pem", "broker/broker.key", "operator/operator.pem"].map(read);
-        let lasting = ["ca/ca.pem", "matcher/seal.key", "matcher/store.key", "matcher/matcher.toml"].map(read);
+        let lasting = ["ca/ca.pem", "matcher/store.key", "matcher/matcher.toml"].map(read);
         (own, lasting)
     };
     let first = look(now_ms);

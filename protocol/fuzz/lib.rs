@@ -1,5 +1,21 @@
 //! What the fuzz targets share. A target of another crate's decoder belongs here too: one file in `targets/`, one
 //! `[[bin]]` in `Cargo.toml`.
+//!
+//! The decoders of agent and matcher that stand by themselves are included as source: linking those crates would build
+//! broker client, database and screen anew with the fuzzer's flags, and a smoke run would take minutes more.
+
+#![allow(dead_code)]
+
+#[path = "../../agent/src/est/wire.rs"]
+pub mod answer;
+#[path = "../../matcher/src/ca.rs"]
+pub mod ca;
+#[path = "../../matcher/src/files.rs"]
+pub mod files;
+#[path = "../../matcher/src/pki.rs"]
+pub mod pki;
+#[path = "../../matcher/src/est/wire.rs"]
+pub mod wire;
 
 use didar_protocol::message::Message;
 use didar_protocol::seal::{Entropy, SealKeyPair, SoftwareSigner, VerifyingKey};

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a while: smoke.sh [SECONDS PER TARGET, default 5]. The golden vectors are the seeds.
+# Runs every fuzz target for a while: smoke.sh [SECONDS PER TARGET, default 5]. The seeds are the golden vectors, or
+# seeds/TARGET where there is one; what a run finds new stays in target/corpus/TARGET and is where the next one begins.
 # A finding fails the run and lies in artifacts/; replay it with the target's binary and the file as argument.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -8,11 +9,13 @@ seconds=${1:-5}
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${DIDAR_FUZZ_TARGET:-target}
 mkdir -p artifacts
+# The flags of build.sh replace those of .cargo/config.toml, and with them where a program finds TensorFlow Lite.
+export LD_LIBRARY_PATH="../../native/$(uname -m)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 for source in targets/*.rs; do
   name=$(basename "$source" .rs)
   corpus="$target/corpus/$name"
   mkdir -p "$corpus"
-  cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"
+  if [ -d "seeds/$name" ]; then cp "seeds/$name"/* "$corpus/"; else cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"; fi
   if [ "$name" = recording ]; then cp ../../liveness/vectors/*.cbor ../../liveness/vectors/*.json "$corpus/"; fi
   log="$target/$name.log"
   if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=98305 \

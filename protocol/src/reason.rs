@@ -127,4 +127,7 @@ reasons! {
     530 CancelledByApplication "cancelled-by-application";
     /// The agent is stopping.
     531 Stopping "stopping";
+    /// Something came on the device's topics, or a server showed a certificate, that the pinned authority does not vouch
+    /// for.
+    540 PeerNotTrusted "peer-not-trusted";
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use didar_agent::identity::Identity;
 use didar_protocol::id::Iin;
 
 use crate::process::{self, Process};
@@ -131,16 +132,37 @@ impl Site {
         ])?;
         std::fs::copy(self.centre().join("ca/ca.pem"), site.join("ca.pem")).context("copying the site's CA")?;
         self.matcher(&["device", "add", "--certificate", path(&pem)?, "--initiator", INITIATOR, "--dir", &centre])?;
-        let kiosk = KioskSite {
+        let kiosk = self.kiosk_in(folder, id, sockets);
+        kiosk.configure(manifest, broker_port, self.enrolment_port()?)?;
+        Ok(kiosk)
+    }
+
+    /// A kiosk before its enrolment: a configuration that names this centre's servers, and the site's CA.
+    pub fn bare_kiosk(&self, id: &str, manifest: &Path, sockets: &Path) -> Result<KioskSite> {
+        let folder = self.folder.join(id);
+        std::fs::create_dir_all(folder.join("site")).context("making the kiosk's folder")?;
+        std::fs::copy(self.centre().join("ca/ca.pem"), folder.join("site/ca.pem")).context("copying the site's CA")?;
+        let kiosk = self.kiosk_in(folder, id, sockets);
+        kiosk.configure(manifest, self.broker.port(), self.enrolment_port()?)?;
+        Ok(kiosk)
+    }
+
+    fn kiosk_in(&self, folder: PathBuf, id: &str, sockets: &Path) -> KioskSite {
+        KioskSite {
             config: folder.join("agent.toml"),
             api: sockets.join(format!("{id}.api")),
             bridge: sockets.join(format!("{id}.bridge")),
             folder,
             agent: self.programs.agent.clone(),
             id: id.to_owned(),
-        };
-        kiosk.configure(manifest, broker_port)?;
-        Ok(kiosk)
+        }
+    }
+
+    /// Where the centre gives certificates.
+    fn enrolment_port(&self) -> Result<u16> {
+        let config: toml::Table = std::fs::read_to_string(self.centre().join("matcher/matcher.toml"))?.parse()?;
+        let listen = config["enrolment"]["listen"].as_str().context("enrolment.listen")?;
+        Ok(listen.parse::<SocketAddr>()?.port())
     }
 
     /// Ends the centre and its broker.
@@ -155,12 +177,13 @@ impl Site {
 
 impl KioskSite {
     /// The shipped configuration with this kiosk's places in it.
-    fn configure(&self, manifest: &Path, broker_port: u16) -> Result<()> {
+    fn configure(&self, manifest: &Path, broker_port: u16, enrolment_port: u16) -> Result<()> {
         let mut agent: toml::Table = include_str!("../../firmware-config/agent.toml").parse()?;
         let mut board: toml::Table = include_str!("../../firmware-config/boards/bridge.toml").parse()?;
         agent["device"] = self.id.clone().into();
         agent["models"] = path(manifest)?.into();
         agent["broker"]["port"] = i64::from(broker_port).into();
+        agent["enrolment"]["port"] = i64::from(enrolment_port).into();
         agent["local_api"]["socket"] = path(&self.api)?.into();
         agent["screen"]["language"] = "en".into();
         agent["limits_ms"]["show"] = 1200.into();
@@ -169,6 +192,40 @@ impl KioskSite {
         std::fs::create_dir_all(&boards)?;
         std::fs::write(boards.join("bridge.toml"), toml::to_string(&board)?)?;
         std::fs::write(&self.config, toml::to_string(&agent)?).context("writing the agent's configuration")
+    }
+
+    /// The file for a one-time code.
+    pub fn code_file(&self) -> PathBuf {
+        self.folder.join("site").join(didar_agent::est::CODE_FILE)
+    }
+
+    /// Puts a one-time code where the installer puts it.
+    pub fn write_code(&self, code: &str) -> Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.code_file())?;
+        Ok(std::io::Write::write_all(&mut file, code.as_bytes())?)
+    }
+
+    /// Pins another authority.
+    pub fn trust(&self, ca: &Path) -> Result<()> {
+        std::fs::copy(ca, self.folder.join("site/ca.pem")).context("copying a CA")?;
+        Ok(())
+    }
+
+    /// Runs `didar-agent enrol`; its output, or an error with what it said.
+    pub fn enrol(&self) -> Result<String> {
+        process::run(&self.agent, &["enrol", "--config", path(&self.config)?])
+    }
+
+    /// Starts `didar-agent enrol`, which waits for the operator.
+    pub fn start_enrolment(&self) -> Result<Process> {
+        let log = self.folder.join("enrol.log");
+        Process::start("didar-agent enrol", &self.agent, &["enrol", "--config", path(&self.config)?], &log)
+    }
+
+    /// Whether the certificate in the kiosk's folder is its own.
+    pub fn check_identity(&self) -> Result<bool> {
+        Ok(Identity::open(&self.folder.join("site"), &self.id.parse()?).is_ok())
     }
 
     /// Runs `didar-agent check`; its output, or an error with what it said.

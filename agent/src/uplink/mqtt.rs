@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use didar_protocol::id::{Env, RequestId};
 use didar_protocol::message::{ModelRef, State};
+use didar_protocol::reason::Reason;
 use didar_protocol::topic::{Lane, Topic};
 use rumqttc::v5::MqttOptions;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
@@ -27,9 +28,14 @@ use crate::attempt::Event;
 use crate::edge::{Clock, Health, Letter, Uplink, UplinkError};
 use crate::identity::Identity;
 use crate::outbox::Memory;
+use crate::time::Moment;
 
 /// Orders of the loop that may wait.
 const ORDERS_MAX: usize = 256;
+/// Between two tellings that somebody speaks who is no matcher.
+const SUSPICION_EVERY: Duration = Duration::from_secs(10);
+/// Faults that a state message holds.
+const FAULTS_MAX: usize = 16;
 /// Longest wait for the farewell to go out.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -93,6 +99,8 @@ impl MqttUplink {
             address: format!("{}:{}", settings.host, settings.port),
             said,
             refused: 0,
+            suspicion: None,
+            suspicion_told: None,
             count: Count::Spent,
             settings,
             identity,
@@ -157,6 +165,10 @@ struct Driver {
     said: watch::Sender<Option<LinkFault>>,
     /// Messages ignored because they did not verify.
     refused: u64,
+    /// Since when there is something to be told that no matcher or broker of the site said.
+    suspicion: Option<Moment>,
+    /// When that was told last.
+    suspicion_told: Option<Moment>,
     count: Count,
 }
 
@@ -232,6 +244,7 @@ impl Driver {
             }
             Act::PublishState(health) => {
                 self.say_up();
+                self.tell_suspicion(&health);
                 if let Some(state) = self.state(&health, Online::Yes) {
                     self.post(Outbound::Publish(state));
                 }
@@ -291,11 +304,14 @@ impl Driver {
             Report::Broken(error) => {
                 let now_s = self.clock.unix_ms(self.clock.now()) / 1000;
                 let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
-                LinkFault::of(&error, stage, &self.address, self.identity.facts(), now_s)
+                LinkFault::of(&error, stage, &self.address, &self.identity.facts(), now_s)
             }
             Report::Stuck => LinkFault::Silent { address: self.address.clone() },
         };
         self.link = None;
+        if matches!(fault, LinkFault::Server { .. }) {
+            self.suspicion.get_or_insert(self.clock.now());
+        }
         if self.said.borrow().as_ref() != Some(&fault) {
             tracing::warn!("{fault}");
             self.said.send_replace(Some(fault));
@@ -313,9 +329,32 @@ impl Driver {
                 } else {
                     tracing::debug!("message ignored ({}): {why}", self.refused);
                 }
+                self.suspicion.get_or_insert(self.clock.now());
+                if self.session.is_up() {
+                    let health = self.session.health().clone();
+                    self.tell_suspicion(&health);
+                }
                 None
             }
         }
+    }
+
+    /// Tells the centre, in a state of its own that the next one replaces, that somebody tried to speak as a matcher or
+    /// as the broker. At most one in [`SUSPICION_EVERY`]: noise must not become traffic.
+    fn tell_suspicion(&mut self, health: &Health) {
+        let now = self.clock.now();
+        if self.suspicion.is_none() || self.suspicion_told.is_some_and(|told| now.since(told) < SUSPICION_EVERY) {
+            return;
+        }
+        let mut suspicious = health.clone();
+        suspicious.faults.truncate(FAULTS_MAX - 1);
+        suspicious.faults.push(Reason::PeerNotTrusted);
+        for health in [&suspicious, health] {
+            if let Some(state) = self.state(health, Online::Yes) {
+                self.post(Outbound::Publish(state));
+            }
+        }
+        (self.suspicion, self.suspicion_told) = (None, Some(now));
     }
 
     fn count_connection(&mut self) {

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use didar_protocol::seal::VerifyingKey;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor as Root, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -45,7 +46,7 @@ pub enum TrustError {
         why: webpki::Error,
     },
     /// It is no certificate that can be read.
-    #[error("matcher's certificate cannot be read: {0}")]
+    #[error("certificate cannot be read: {0}")]
     Unreadable(String),
     /// Issued by our authority, but not to a matcher.
     #[error("certificate of {found:?} is no matcher's: it has no single URI urn:didar:matcher:ID")]
@@ -56,8 +57,8 @@ pub enum TrustError {
     /// Not a key that signs messages.
     #[error("matcher's certificate holds no P-256 key")]
     Key,
-    /// Key and certificate do not make a TLS client.
-    #[error("the device's key and certificate do not make a TLS client: {0}")]
+    /// The TLS library refuses the settings.
+    #[error("TLS 1.3 cannot be used: {0}")]
     Client(#[source] rustls::Error),
 }
 
@@ -89,19 +90,39 @@ impl TrustAnchor {
         VerifyingKey::from_sec1_bytes(&facts.public_key).map_err(|_| TrustError::Key)
     }
 
-    /// TLS 1.3 only, with the device's certificate, to a broker named `name` that the pinned authority certifies.
+    /// TLS 1.3 only, with the device's certificate, to a server named `name` that the pinned authority certifies.
     ///
     /// Make it once per start: sessions are resumed only between connections that share it.
-    pub fn tls(self: &Arc<Self>, identity: &Identity, name: ServerName<'static>) -> Result<ClientConfig, TrustError> {
+    pub fn tls(
+        self: &Arc<Self>,
+        identity: &Arc<Identity>,
+        name: ServerName<'static>,
+    ) -> Result<ClientConfig, TrustError> {
+        Ok(self.server(name)?.with_client_cert_resolver(Arc::<Identity>::clone(identity)))
+    }
+
+    /// The same without a certificate: for a device that has none yet.
+    pub fn tls_unnamed(self: &Arc<Self>, name: ServerName<'static>) -> Result<ClientConfig, TrustError> {
+        Ok(self.server(name)?.with_no_client_auth())
+    }
+
+    /// Whether the pinned authority issued this certificate to a client and it is valid now.
+    pub fn check_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), TrustError> {
+        let (end, intermediates) = chain.split_first().ok_or(TrustError::Unreadable("there is none".to_owned()))?;
+        self.check(end, intermediates, self.now(), KeyUsage::client_auth())
+            .map_err(|why| TrustError::Chain { whose: "new", why })
+    }
+
+    fn server(
+        self: &Arc<Self>,
+        name: ServerName<'static>,
+    ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let broker = Arc::new(PinnedBroker { anchor: Arc::clone(self), name });
         ClientConfig::builder_with_details(provider, Arc::new(Now(Arc::clone(self))))
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(TrustError::Client)?
-            .dangerous()
-            .with_custom_certificate_verifier(broker)
-            .with_client_auth_cert(identity.chain().to_vec(), identity.tls_key())
             .map_err(TrustError::Client)
+            .map(|builder| builder.dangerous().with_custom_certificate_verifier(broker))
     }
 
     /// The matcher has answered a question of this boot, so the clock is right: from now on certificates that start in

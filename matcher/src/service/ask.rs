@@ -41,7 +41,7 @@ impl Centre {
                 &letter,
                 &request_hash,
                 Reason::DeviceRefused,
-                "device is revoked or expired",
+                "device is revoked, quarantined or expired",
                 now_ms,
             );
         }

@@ -11,6 +11,9 @@ use crate::ledger::{Entry, What};
 use crate::reference::{Reference, Source};
 use crate::store::{Closing, Failure, Issued, Work};
 
+/// So much later than the last verdict's end may a resend still come out of some queue, milliseconds.
+const RESEND_LATE_MS: u64 = 60_000;
+
 impl Centre {
     pub(super) fn on_attempt(
         &mut self,
@@ -43,7 +46,7 @@ impl Centre {
         let decoded = Attempt::decode(&letter.payload);
         let ruling = match &decoded {
             _ if !letter.is_served(now_ms) => {
-                Ruling::refuse(Reason::DeviceRefused).alarming("device is revoked or expired")
+                Ruling::refuse(Reason::DeviceRefused).alarming("device is revoked, quarantined or expired")
             }
             Err(_) => Ruling::refuse(Reason::RequestMalformed).alarming("attempt cannot be read"),
             Ok(attempt) => self.examine_attempt(work, &challenge, attempt, now_ms)?,
@@ -62,13 +65,17 @@ impl Centre {
         let Issued { device, attempt, nonce, .. } = challenge;
         match &challenge.closing {
             Closing::Open if now_ms < challenge.expires_ms => Ok(None),
-            Closing::Spent { body_hash: spent_by, verdict, .. } if spent_by == body_hash => {
+            Closing::Spent { body_hash: spent_by, verdict, .. }
+                if spent_by == body_hash && !self.is_over(challenge, now_ms) =>
+            {
                 Ok(Some(vec![self.verdict_out(device, verdict.clone())]))
             }
-            Closing::Spent { .. } => {
+            Closing::Spent { body_hash: spent_by, .. } => {
                 let reason = Reason::ChallengeSpent;
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(EventKind::Alarm, reason, "another attempt on a spent challenge");
+                let replayed = spent_by == body_hash;
+                let note = if replayed { "replayed attempt" } else { "another attempt on a spent challenge" };
+                let tidings = Tidings::new(EventKind::Alarm, reason, note);
                 let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
                 Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, alarm]))
             }
@@ -78,11 +85,16 @@ impl Centre {
                     self.abandon(work, challenge, now_ms)?;
                 }
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(EventKind::Refused, reason, "attempt after its challenge's end");
+                let tidings = Tidings::new(EventKind::Alarm, reason, "attempt after its challenge's end");
                 let event = self.tell(tidings.of(device, Some(*attempt)).decided(VerdictOutcome::Refuse), now_ms)?;
                 Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, event]))
             }
         }
+    }
+
+    /// Whether even the latest verdict on this challenge has ended: a repeat of the attempt is no resend any more.
+    fn is_over(&self, challenge: &Issued, now_ms: u64) -> bool {
+        now_ms >= challenge.expires_ms + u64::from(self.rules.challenge.verdict_s) * 1000 + RESEND_LATE_MS
     }
 
     /// Spends the challenge and writes down everything that follows from the ruling.

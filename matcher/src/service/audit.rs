@@ -1,5 +1,7 @@
 //! What devices tell about themselves: the chain of audit records, and their state.
 
+use std::cmp::Ordering;
+
 use didar_protocol::id::AttemptId;
 use didar_protocol::id::{DeviceId, sha256};
 use didar_protocol::message::{
@@ -11,7 +13,7 @@ use didar_protocol::topic::Lane;
 use super::voice::Tidings;
 use super::{Centre, Outgoing, ServiceError};
 use crate::ledger::{Entry, What};
-use crate::store::{AuditKept, Closing, DeviceState, Seen, Shown, Work};
+use crate::store::{AuditKept, Closing, DeviceState, Notice, Seen, Shown, Work};
 
 impl Centre {
     pub(super) fn on_audit(
@@ -24,8 +26,9 @@ impl Centre {
         let letter = match self.open_signed(work, Kind::AuditRecord, device, bytes)? {
             // An old record is verified against the certificate of its time: that one may have ended.
             Ok(letter) if letter.device.state == DeviceState::Active => letter,
-            Ok(_) => {
-                return self.distrust(Some(device), "audit record of a revoked device", now_ms);
+            Ok(letter) => {
+                let why = format!("audit record of a {} device", letter.device.state.name());
+                return self.distrust(Some(device), &why, now_ms);
             }
             Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
         };
@@ -192,7 +195,10 @@ impl Centre {
     ) -> Result<Vec<Outgoing>, ServiceError> {
         let letter = match self.open_signed(work, Kind::State, device, bytes)? {
             Ok(letter) if letter.device.state == DeviceState::Active => letter,
-            Ok(_) => return self.distrust(Some(device), "state of a revoked device", now_ms),
+            Ok(letter) => {
+                let why = format!("state of a {} device", letter.device.state.name());
+                return self.distrust(Some(device), &why, now_ms);
+            }
             Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
         };
         let state = match State::decode(&letter.payload) {
@@ -203,19 +209,27 @@ impl Centre {
         let Some(last) = work.seen(device)? else {
             return Ok(Vec::new());
         };
-        let older = state.connects < last.connects;
-        if older && !state.online {
-            // The will of a connection that a newer one has replaced.
-            return Ok(Vec::new());
+        let another = last.boot.is_some_and(|boot| boot != state.boot);
+        match state.connects.cmp(&last.connects) {
+            Ordering::Less if !(another && state.online) => {
+                // The will of a connection that a newer one has replaced, or a message overtaken on its way.
+                return Ok(Vec::new());
+            }
+            // A device keeps the count before it connects, so another boot always comes with a higher one: whoever
+            // comes with a count that was used already has a copy of the device's store and key.
+            Ordering::Less | Ordering::Equal if another => {
+                work.quarantine_device(device)?;
+                let note = "two machines use one identity: refused until device release".to_owned();
+                return Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?]);
+            }
+            Ordering::Less | Ordering::Equal | Ordering::Greater => {}
         }
-        let doubled = state.connects == last.connects && last.boot.is_some_and(|boot| boot != state.boot);
         let mut out = Vec::new();
-        if older || doubled {
-            let note = "the count of connections went back: two machines may use one identity";
-            out.push(self.tell(Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None), now_ms)?);
+        work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;
+        if state.faults.contains(&Reason::PeerNotTrusted) {
+            let note = "somebody who is no matcher or broker of this site speaks to the device".to_owned();
+            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?);
         }
-        let connects = state.connects.max(last.connects);
-        work.set_seen(device, &Seen { boot: Some(state.boot), connects, online: state.online })?;
         let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();
         let faults = if faults.is_empty() { String::new() } else { format!("; faults: {}", faults.join(", ")) };
         if state.online != last.online || state.connects > last.connects {

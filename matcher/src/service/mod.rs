@@ -21,7 +21,7 @@ use crate::identity::{Identity, SpeakError};
 use crate::ledger::{Entry, LedgerError, What};
 use crate::policy::Rules;
 use crate::reference::Portraits;
-use crate::store::{Failure, Store, StoreError, Work};
+use crate::store::{Failure, Notice, Store, StoreError, Work};
 
 pub use voice::Counters;
 use voice::{Tidings, Voice};
@@ -93,13 +93,30 @@ impl Service {
         })
     }
 
-    /// Closes what time has closed: challenges nobody used, references past their end. Call about once a second.
+    /// Closes what time has closed (challenges nobody used, references past their end) and tells the alarms that wait.
+    /// Call about once a second.
     pub fn sweep(&mut self, now_ms: u64) -> Vec<Outgoing> {
         self.close_expired(now_ms).unwrap_or_else(|error| {
             self.centre.voice.failed();
             tracing::error!(error = &error as &dyn std::error::Error, "expired challenges not closed");
             Vec::new()
         })
+    }
+
+    /// Uses new keys where there are any, and tells them. Call about once a second.
+    pub fn refresh(&mut self, now_ms: u64) -> Vec<Outgoing> {
+        match self.centre.identity.refresh(now_ms) {
+            Ok(false) => Vec::new(),
+            Ok(true) => {
+                tracing::info!("the matcher's keys have changed");
+                self.greeting(now_ms)
+            }
+            // Half of a change, most likely: the next look finds the other half.
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "new keys not used");
+                Vec::new()
+            }
+        }
     }
 
     /// What is published on every connection: the sealing keys, retained.
@@ -171,6 +188,9 @@ impl Service {
         let Self { store, centre } = self;
         let work = store.begin()?;
         let mut out = Vec::new();
+        for notice in work.take_notices()? {
+            out.push(centre.alarm(&work, notice)?);
+        }
         for challenge in work.expired_challenges(now_ms)? {
             centre.abandon(&work, &challenge, now_ms)?;
             out.push(
@@ -203,6 +223,22 @@ impl Centre {
     /// An empty ledger entry of this moment.
     fn entry(&self, now_ms: u64) -> Entry {
         Entry { at_ms: now_ms, matcher: self.identity.id().to_owned(), ..Entry::default() }
+    }
+
+    /// Writes an alarm into the ledger and says it.
+    fn alarm(&self, work: &Work<'_>, notice: Notice) -> Result<Outgoing, ServiceError> {
+        let Notice { at_ms, device, note } = notice;
+        work.append(&Entry {
+            what: What::Alarm,
+            device: device.as_ref().map(ToString::to_string),
+            note: Some(note.clone()),
+            ..self.entry(at_ms)
+        })?;
+        let mut tidings = Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note);
+        if let Some(device) = &device {
+            tidings = tidings.of(device, None);
+        }
+        Ok(self.tell(tidings, at_ms)?)
     }
 
     /// Closes a challenge that nobody used: it counts against the device, because probing is never free.

@@ -14,8 +14,30 @@ use crate::pki::Certificate;
 pub enum DeviceState {
     /// Served.
     Active = 0,
-    /// Refused at once.
+    /// Refused at once, for ever.
     Revoked = 1,
+    /// Refused until an operator has looked: two machines have shown its identity.
+    Quarantined = 2,
+}
+
+impl DeviceState {
+    fn from_sql(number: i64) -> Self {
+        match number {
+            0 => Self::Active,
+            2 => Self::Quarantined,
+            // What nobody wrote is refused.
+            _ => Self::Revoked,
+        }
+    }
+
+    /// For lists and notes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Quarantined => "quarantined",
+        }
+    }
 }
 
 /// A device, as one of its certificates shows it.
@@ -84,6 +106,22 @@ impl Work<'_> {
              ON CONFLICT (device) DO UPDATE SET state = 0, boot = NULL, connects = 0, online = 0",
             params![id.as_str(), to_sql(now_ms)],
         )?;
+        self.add_certificate(id, certificate)?;
+        self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
+        for initiator in initiators {
+            self.tx.execute(
+                "INSERT OR IGNORE INTO device_initiators VALUES (?1, ?2)",
+                [id.as_str(), initiator.as_str()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Gives a registered device a further certificate; everything else of it stays.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn add_certificate(&self, id: &DeviceId, certificate: &Certificate) -> Result<(), StoreError> {
         self.tx.execute(
             "INSERT INTO certificates VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL) ON CONFLICT (thumbprint) DO NOTHING",
             params![
@@ -95,13 +133,6 @@ impl Work<'_> {
                 certificate.serial(),
             ],
         )?;
-        self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
-        for initiator in initiators {
-            self.tx.execute(
-                "INSERT OR IGNORE INTO device_initiators VALUES (?1, ?2)",
-                [id.as_str(), initiator.as_str()],
-            )?;
-        }
         Ok(())
     }
 
@@ -113,7 +144,7 @@ impl Work<'_> {
         let row = self
             .tx
             .query_row(
-                "SELECT d.device, d.state <> 0 OR c.revoked_ms IS NOT NULL, c.public_key, c.not_before_s, c.not_after_s
+                "SELECT d.device, CASE WHEN c.revoked_ms IS NULL THEN d.state ELSE 1 END, c.public_key, c.not_before_s, c.not_after_s
                  FROM certificates c JOIN devices d USING (device) WHERE c.thumbprint = ?1",
                 [thumbprint],
                 |row| {
@@ -129,7 +160,7 @@ impl Work<'_> {
         };
         Ok(Some(Device {
             id: id.parse().map_err(|_| StoreError::Damaged("device"))?,
-            state: if state == 0 { DeviceState::Active } else { DeviceState::Revoked },
+            state: DeviceState::from_sql(state),
             key: VerifyingKey::from_sec1_bytes(&key).map_err(|_| StoreError::Damaged("public key"))?,
             not_before_s: from_sql(not_before),
             not_after_s: from_sql(not_after),
@@ -157,6 +188,26 @@ impl Work<'_> {
             params![id.as_str(), to_sql(now_ms)],
         )?;
         Ok(self.tx.execute("UPDATE devices SET state = 1 WHERE device = ?1", [id.as_str()])? == 1)
+    }
+
+    /// Refuses a device until [`Work::release_device`]: two machines use its identity, and nobody knows which is true.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn quarantine_device(&self, id: &DeviceId) -> Result<(), StoreError> {
+        self.tx.execute("UPDATE devices SET state = 2 WHERE device = ?1 AND state = 0", [id.as_str()])?;
+        Ok(())
+    }
+
+    /// Serves a quarantined device again and counts its connections anew; false where none of this name is in quarantine.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn release_device(&self, id: &DeviceId) -> Result<bool, StoreError> {
+        Ok(self.tx.execute(
+            "UPDATE devices SET state = 0, boot = NULL, connects = 0, online = 0 WHERE device = ?1 AND state = 2",
+            [id.as_str()],
+        )? == 1)
     }
 
     /// Every revoked certificate.
@@ -208,7 +259,7 @@ impl Work<'_> {
              FROM devices d ORDER BY d.device",
         )?;
         let rows = statement.query_map([], |row| {
-            let state = if row.get::<_, i64>(1)? == 0 { DeviceState::Active } else { DeviceState::Revoked };
+            let state = DeviceState::from_sql(row.get(1)?);
             let not_after_s = from_sql(row.get(3)?);
             Ok(Listed { id: row.get(0)?, state, online: row.get(2)?, not_after_s, initiators: row.get(4)? })
         })?;

@@ -2,7 +2,7 @@
 
 CREATE TABLE devices (
     device    TEXT PRIMARY KEY,
-    state     INTEGER NOT NULL,            -- 0 active, 1 revoked
+    state     INTEGER NOT NULL,            -- 0 active, 1 revoked, 2 quarantined
     boot      BLOB,                        -- of the last state message
     connects  INTEGER NOT NULL DEFAULT 0,
     online    INTEGER NOT NULL DEFAULT 0,
@@ -110,3 +110,26 @@ CREATE TABLE audit_told (                  -- records that the device itself tol
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
+
+CREATE TABLE notices (                     -- alarms that other programs and threads of the site want to be told
+    number INTEGER PRIMARY KEY,
+    at_ms  INTEGER NOT NULL,
+    device TEXT,
+    note   TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE invitations (                 -- one-time codes for enrolment
+    device      TEXT PRIMARY KEY,
+    code_hash   BLOB NOT NULL,
+    initiators  TEXT NOT NULL,             -- with spaces between
+    until_ms    INTEGER NOT NULL,
+    fingerprint BLOB                       -- of the one key that it was spent on
+) STRICT;
+
+CREATE TABLE approvals (                   -- keys that were shown without a code
+    device      TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    since_ms    INTEGER NOT NULL,          -- of the request, then of the approval
+    initiators  TEXT,                      -- NULL while it waits for an operator
+    PRIMARY KEY (device, fingerprint)
+) STRICT, WITHOUT ROWID;

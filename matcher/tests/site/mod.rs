@@ -6,7 +6,7 @@
 use didar_matcher::ca::{Ca, Subject, Validity};
 use didar_matcher::config::{self, Config};
 use didar_matcher::decide::{Liveness, Witness};
-use didar_matcher::identity::{self, Identity};
+use didar_matcher::identity::{Identity, seal_keys};
 use didar_matcher::pki::Certificate;
 use didar_matcher::policy::Rules;
 use didar_matcher::reference::{PictureRefusal, Portraits, Reference, Source};
@@ -138,7 +138,7 @@ pub fn site_with(change: &str) -> Site {
     didar_matcher::files::make_folder(&home).unwrap();
     didar_matcher::files::write_secret(&home.join("matcher.key"), &matcher.key_pem).unwrap();
     std::fs::write(home.join("matcher.pem"), &matcher.certificate_pem).unwrap();
-    identity::make_seal_key(&home.join("seal.key")).unwrap();
+    seal_keys::rotate(&home.join("seal"), 0, NOW / 1000).unwrap();
     make_store_key(&home.join("store.key")).unwrap();
     let mut text = config::SHIPPED.to_owned();
     if let Some((key, value)) = change.split_once('=') {
@@ -159,6 +159,16 @@ pub fn service(config: &Config) -> Service {
     Service::new(Env::Test, store, identity, Rules::new(config, 0.4), Box::new(Eyes), Box::new(Judge))
 }
 
+/// Keeps a person's reference as it is made from a document.
+pub fn enrol_with(service: &mut Service, iin: &str, degrees: u8, now_ms: u64) {
+    let iin: Iin = iin.parse().unwrap();
+    let reference = Reference { template: template(degrees), picture: Zeroizing::new(picture(degrees)), model: MODEL };
+    let work = service.store().begin().unwrap();
+    let subject = work.make_subject(&iin, now_ms).unwrap();
+    work.put_reference(&subject.tag, Source::Document, &reference, now_ms, now_ms + 400 * DAY_S * 1000).unwrap();
+    work.commit().unwrap();
+}
+
 impl Site {
     pub fn kiosk(&mut self, id: &str) -> Kiosk {
         let kiosk = kiosk(&self.ca, id, NOW, 365);
@@ -174,13 +184,7 @@ impl Site {
     }
 
     pub fn enrol(&mut self, iin: &str, degrees: u8) {
-        let iin: Iin = iin.parse().unwrap();
-        let reference =
-            Reference { template: template(degrees), picture: Zeroizing::new(picture(degrees)), model: MODEL };
-        let work = self.service.store().begin().unwrap();
-        let subject = work.make_subject(&iin, NOW).unwrap();
-        work.put_reference(&subject.tag, Source::Document, &reference, NOW, NOW + 400 * DAY_S * 1000).unwrap();
-        work.commit().unwrap();
+        enrol_with(&mut self.service, iin, degrees, NOW);
     }
 
     pub fn handle(&mut self, kiosk: &Kiosk, lane: Lane, bytes: &[u8], now_ms: u64) -> Vec<Outgoing> {
@@ -312,6 +316,10 @@ impl Kiosk {
     }
 
     pub fn state(&self, boot: u8, connects: u64, online: bool) -> Vec<u8> {
+        self.state_with(boot, connects, online, Vec::new())
+    }
+
+    pub fn state_with(&self, boot: u8, connects: u64, online: bool, faults: Vec<Reason>) -> Vec<u8> {
         let state = State {
             device: self.id.clone(),
             online,
@@ -321,7 +329,7 @@ impl Kiosk {
             audit_next: 1,
             audit_head: [0; 32],
             models: Vec::new(),
-            faults: Vec::new(),
+            faults,
             at_ms: NOW,
         };
         seal::sign(Kind::State, &state.encode().unwrap(), &self.signer).unwrap()

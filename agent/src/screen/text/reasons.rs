@@ -168,13 +168,18 @@ pub(super) const fn explained(reason: Reason) -> Words {
             "Киоск перезапускается. Повторите через минуту.",
             "The kiosk is restarting. Try again in a minute.",
         ),
+        Reason::PeerNotTrusted => say(
+            "Байланыс қорғалмаған. Басқа киоскіге барыңыз немесе қызметкерге жүгініңіз.",
+            "Связь не защищена. Воспользуйтесь другим киоском или обратитесь к сотруднику.",
+            "The connection is not secure. Use another kiosk or ask a member of staff.",
+        ),
     }
 }
 
 /// What is broken, in a word or two, for people who wait and for those who repair.
 pub(super) const fn fault(reason: Reason) -> Words {
     match reason {
-        Reason::NoConnection => say("байланыс жоқ", "нет связи", "no connection"),
+        Reason::NoConnection | Reason::PeerNotTrusted => say("байланыс жоқ", "нет связи", "no connection"),
         Reason::CameraFault => say("камера", "камера", "camera"),
         Reason::LampFault | Reason::LeftLampDark | Reason::RightLampDark => say("шамдар", "подсветка", "lights"),
         Reason::ModelFault => say("бағдарлама", "программа", "software"),

@@ -1,0 +1,150 @@
+//! A device's identity over its life, as processes: enrolment with a code and by approval, renewal, revocation.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use didar_agent::config::Config;
+use didar_agent::est::{self, Answer, EstError, Question};
+use didar_agent::identity::Identity;
+use didar_agent::identity::key::FileKey;
+use didar_agent::time::SystemClock;
+use didar_agent::uplink::trust::TrustAnchor;
+use didar_agent::{enrol, renew};
+use didar_protocol::id::DeviceId;
+use didar_tests::process::Process;
+use didar_tests::site::{INITIATOR, KioskSite, Site};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn manifest() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/manifest.toml")
+}
+
+/// A centre, and a kiosk that has a configuration and the site's CA, and nothing else.
+fn bare(folder: &Path, id: &str) -> Result<(Site, KioskSite)> {
+    let site = Site::open(&folder.join("run"), &manifest())?;
+    let kiosk = site.bare_kiosk(id, &manifest(), folder)?;
+    Ok((site, kiosk))
+}
+
+fn dir(site: &Site) -> Result<String> {
+    Ok(site.centre().to_str().context("a UTF-8 path")?.to_owned())
+}
+
+/// What the agent's library needs to speak to the enrolment server as this kiosk.
+struct Caller {
+    config: Config,
+    trust: Arc<TrustAnchor>,
+}
+
+impl Caller {
+    fn new(kiosk: &KioskSite) -> Result<Self> {
+        let config = Config::read(&kiosk.config)?;
+        let trust = Arc::new(TrustAnchor::open(&config.site, Arc::new(SystemClock::new(0)))?);
+        Ok(Self { config, trust })
+    }
+
+    async fn ask(&self, csr: &[u8], code: Option<(&DeviceId, &str)>) -> Result<Answer, EstError> {
+        let at = self.config.enrolment.as_ref().expect("the kiosk's configuration names the server");
+        est::simple_enrol(at, &self.trust, Question { csr, code }).await
+    }
+
+    async fn renew(&self, identity: &Arc<Identity>) -> Result<(), EstError> {
+        let at = self.config.enrolment.as_ref().expect("the kiosk's configuration names the server");
+        renew::renew(at, &self.trust, identity).await
+    }
+}
+
+#[tokio::test]
+async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (site, kiosk) = bare(folder.path(), "kiosk-0001")?;
+    let dir = dir(&site)?;
+    let code = site.matcher(&["device", "invite", "kiosk-0001", "--initiator", INITIATOR, "--dir", &dir])?;
+    kiosk.write_code(code.trim())?;
+    assert!(kiosk.enrol()?.contains("enrolled     kiosk-0001"));
+    assert!(!kiosk.code_file().exists(), "a spent code is deleted");
+    assert!(kiosk.check_identity()?, "the certificate is the device's");
+    assert!(site.matcher(&["device", "list", "--dir", &dir])?.contains("kiosk-0001  active"));
+
+    // The code counts for that key only; the same key may ask again, because an answer can be lost.
+    let caller = Caller::new(&kiosk)?;
+    let device: DeviceId = "kiosk-0001".parse()?;
+    let key = FileKey::open(&caller.config.site, &device)?;
+    let csr = enrol::request_der(&device, &key)?;
+    assert!(matches!(caller.ask(&csr, Some((&device, code.trim()))).await?, Answer::Issued(_)));
+    let elsewhere = folder.path().join("thief");
+    enrol::request(&device, &elsewhere)?;
+    let stolen = enrol::request_der(&device, &FileKey::open(&elsewhere, &device)?)?;
+    let refused = caller.ask(&stolen, Some((&device, code.trim()))).await;
+    assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
+    let refused = caller.ask(&csr, Some((&device, "guessed"))).await;
+    assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
+    wait_for_alarm(&site, "enrolment refused: the one-time code")?;
+
+    // Renewal: the new certificate is used at once, by signatures and by the next handshake, and survives a restart.
+    let identity = Arc::new(Identity::open(&caller.config.site, &device)?);
+    let before = identity.facts();
+    caller.renew(&identity).await?;
+    assert_ne!(identity.facts().thumbprint, before.thumbprint);
+    assert_eq!(Identity::open(&caller.config.site, &device)?.facts(), identity.facts());
+    caller.renew(&identity).await.context("with the new certificate")?;
+
+    // Revoked: not even the enrolment server hears it any more.
+    site.matcher(&["device", "revoke", "kiosk-0001", "--dir", &dir])?;
+    let refused = caller.renew(&identity).await;
+    assert!(matches!(&refused, Err(EstError::Refused { words, .. }) if words.contains("revoked")), "{refused:?}");
+    wait_for_alarm(&site, "gives no right to renew")?;
+    site.close()
+}
+
+/// The ledger holds an alarm that says this, at the latest a moment later.
+fn wait_for_alarm(site: &Site, words: &str) -> Result<()> {
+    let dir = dir(site)?;
+    for _ in 0..600 {
+        let ledger = site.matcher(&["ledger", "export", "--dir", &dir])?;
+        if ledger.lines().any(|line| line.contains("\"alarm\"") && line.contains(words)) {
+            return Ok(());
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    bail!("no alarm says {words:?}")
+}
+
+#[tokio::test]
+async fn without_a_code_the_operator_approves_the_fingerprint_that_the_device_shows() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (site, kiosk) = bare(folder.path(), "kiosk-0002")?;
+    let dir = dir(&site)?;
+    let waiting: Process = kiosk.start_enrolment()?;
+    let shown = waiting.wait_for_line(PATIENCE, |line| line.starts_with("fingerprint"))?;
+    let shown = shown.trim_start_matches("fingerprint").trim().to_owned();
+    let pending = site.matcher(&["device", "pending", "--dir", &dir])?;
+    assert!(pending.contains("kiosk-0002") && pending.contains(&shown), "{pending}");
+
+    let approve = |print: &str| {
+        let arguments = ["device", "approve", "kiosk-0002", "--fingerprint", print, "--initiator", INITIATOR];
+        site.matcher(&[&arguments[..], &["--dir", &dir]].concat())
+    };
+    assert!(approve(&"0".repeat(64)).is_err(), "another key's fingerprint");
+    approve(&shown)?;
+    waiting.wait_for_line(PATIENCE, |line| line.starts_with("enrolled     kiosk-0002"))?;
+    assert!(kiosk.check_identity()?);
+    site.close()
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_told_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (site, kiosk) = bare(folder.path(), "kiosk-0003")?;
+    let other = Site::open(&folder.path().join("other"), &manifest())?;
+    kiosk.trust(&other.centre().join("ca/ca.pem"))?;
+    kiosk.write_code("secret")?;
+    let said = kiosk.enrol().expect_err("a foreign server").to_string();
+    assert!(said.contains("not issued by the pinned CA"), "{said}");
+    assert!(kiosk.code_file().exists(), "the code is unspent");
+    other.close()?;
+    site.close()
+}
