@@ -13,7 +13,7 @@ mod sqlite;
 mod vault;
 
 pub use audit::{AuditKept, Shown};
-pub use challenges::{Closing, Issued, NewChallenge};
+pub use challenges::{Closing, Issued, NewChallenge, Spent};
 pub use devices::{Device, DeviceState, Listed, Seen};
 pub use failures::Failure;
 pub use references::{Destroyed, Subject, SubjectTag};

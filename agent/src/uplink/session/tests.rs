@@ -16,8 +16,8 @@ fn attempt(name: u8) -> AttemptId {
     AttemptId::from_bytes([name; 16])
 }
 
-fn request(name: u8) -> RequestId {
-    RequestId::from_bytes([name; 16])
+fn request(name: u8) -> didar_protocol::id::RequestId {
+    didar_protocol::id::RequestId::from_bytes([name; 16])
 }
 
 fn attempt_letter(name: u8, expires: Moment) -> Happened {
