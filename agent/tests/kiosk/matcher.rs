@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use didar_agent::attempt::event::Event;
 use didar_agent::edge::{Letter, Question, Uplink, UplinkError};
-use didar_protocol::id::{AttemptId, Hash, RequestId, sha256};
+use didar_protocol::id::{AttemptId, Hash, sha256};
 use didar_protocol::message::{
     Attempt, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
 };

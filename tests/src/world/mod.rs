@@ -555,6 +555,9 @@ fn findings(code: Vec<Light>) -> Findings {
         exposure_us: 20_000,
         delay_us: 0,
         baseline_mm: 90,
+        readout_us: 0,
+        focal_px10: 7_300,
+        noise_milli: 0,
         spectrum: Spectrum::ColourNoFilter,
     };
     Findings {
@@ -564,6 +567,8 @@ fn findings(code: Vec<Light>) -> Findings {
             camera,
             switches: Vec::new(),
             frames: Vec::new(),
+            mixed: 0,
+            embedded_at_us: None,
         }),
         passive: PassiveSummary { frames: 10, mean_llr_milli: 1000, worst_llr_milli: 0, context_missing: 0 },
         motion: Motion { frames: 20, still_pairs: 0, path_px10: 30, blink: true },
