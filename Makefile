@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo test check bench eval liveness models fuzz fuzz-smoke sbom clean
+.PHONY: help setup build demo test check bench eval liveness world models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,11 @@ eval: setup
 liveness: setup
 	cargo build --release --locked -p didar-tests --bin liveness
 	target/release/liveness
+
+## world: a million crashes and disconnections in simulation; target/chaos/summary.json; ARGS="--points N --seed S"
+world: setup
+	cargo build --release --locked -p didar-tests --bin world
+	target/release/world $(ARGS)
 
 ## models: make the models again from the packages and compare them with the manifest
 models:

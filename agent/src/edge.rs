@@ -227,6 +227,15 @@ pub enum ScreenError {
     },
 }
 
+/// What a letter asks of the matcher, and what the answer carries back as its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// A challenge.
+    Request(RequestId),
+    /// A verdict.
+    Attempt(AttemptId),
+}
+
 /// What travels to the matcher. The bytes are signed, and sealed where they name a person, by [`crate::ask`].
 pub enum Letter {
     /// Ask for a challenge. Repeated, as the same bytes, until answered, forgotten or expired.
@@ -292,8 +301,8 @@ pub trait Uplink: Send {
     /// The place is full or the uplink has stopped.
     fn send(&mut self, letter: Letter) -> Result<(), UplinkError>;
 
-    /// Stops repeating the request for a challenge: its attempt is over.
-    fn forget(&mut self, request: RequestId);
+    /// Stops repeating what asks this: nobody waits for the answer any more.
+    fn forget(&mut self, question: Question);
 }
 
 /// A letter was not taken.
@@ -317,6 +326,13 @@ pub trait Outbox: Send {
     /// # Errors
     /// The record is not kept.
     fn append(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError>;
+
+    /// Keeps the record that is to be appended should the device stop before an attempt's record is; on the disk when
+    /// this returns. It takes the place of an earlier one.
+    ///
+    /// # Errors
+    /// It is not kept: nobody can be served.
+    fn intend(&mut self, entry: &AuditEntry) -> Result<(), OutboxError>;
 
     /// Up to `limit` records without receipt, in order, from number `from` on.
     ///

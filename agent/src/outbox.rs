@@ -1,13 +1,15 @@
 //! The outbox: audit records that the matcher does not hold yet, in order, across power cuts.
 //!
-//! **Here:** [`SledOutbox`], the device's chain of signed records and their only way out, the matcher's receipt; and
+//! **Here:** [`DiskOutbox`], the device's chain of signed records and their only way out, the matcher's receipt; and
 //! [`Memory`], the few facts of the uplink that must outlive a boot and lie in the same store.
 //! **Not here:** templates, pictures, requests, names of persons: nothing of them is ever stored; sending.
-//! **Start** with [`SledOutbox::open`].
+//! **Start** with [`DiskOutbox::open`].
 //!
 //! Invariants, held by `tests/outbox.rs`: a kept record is on the disk before `append` returns; numbers have no gap and
-//! each record carries the hash of the one before; what is lost is counted, and told by one record.
+//! each record carries the hash of the one before; what is lost is counted, and told by one record; a request that was
+//! begun has a record even when the power fails before its end.
 
+mod disk;
 mod salvage;
 mod standing;
 mod store;
@@ -20,13 +22,14 @@ use didar_protocol::message::AuditEntry;
 use didar_protocol::seal::Signer;
 
 use crate::edge::{Health, Outbox, OutboxError};
+pub use disk::{Change, Disk, DiskError};
 use store::Store;
 
 /// Records that an outbox holds by default: 30 days at 1,000 attempts a day, and some starts.
 pub const CAPACITY: u64 = 31_000;
 
 /// The device's records on their way to the matcher. One per folder; a second one is refused.
-pub struct SledOutbox {
+pub struct DiskOutbox {
     store: Arc<Mutex<Store>>,
     recovery: Option<Recovery>,
 }
@@ -48,7 +51,7 @@ pub struct Recovery {
     pub why: String,
 }
 
-impl SledOutbox {
+impl DiskOutbox {
     /// Opens or creates the outbox of `device` in `folder`, with room for `capacity` records.
     ///
     /// A damaged store is replaced: what can be read is kept, what is missing is counted ([`Self::recovery`]) and told
@@ -58,6 +61,20 @@ impl SledOutbox {
     /// The folder cannot be used, or another process uses it.
     pub fn open(folder: &Path, device: DeviceId, signer: Arc<dyn Signer>, capacity: u64) -> Result<Self, OutboxError> {
         let (store, recovery) = Store::open(folder, device, signer, capacity)?;
+        Ok(Self { store: Arc::new(Mutex::new(store)), recovery })
+    }
+
+    /// The outbox of `device` on a disk of any kind that reads back what it has flushed.
+    ///
+    /// # Errors
+    /// The disk cannot be used.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        device: DeviceId,
+        signer: Arc<dyn Signer>,
+        capacity: u64,
+    ) -> Result<Self, OutboxError> {
+        let (store, recovery) = Store::open_on(disk, device, signer, capacity)?;
         Ok(Self { store: Arc::new(Mutex::new(store)), recovery })
     }
 
@@ -82,10 +99,14 @@ impl SledOutbox {
     }
 }
 
-impl Outbox for SledOutbox {
+impl Outbox for DiskOutbox {
     /// When the outbox is full the entry is lost and counted; the number is then that of the record that will say so.
     fn append(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError> {
         lock(&self.store).keep(entry)
+    }
+
+    fn intend(&mut self, entry: &AuditEntry) -> Result<(), OutboxError> {
+        lock(&self.store).intend(entry)
     }
 
     fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {

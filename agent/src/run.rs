@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use didar_protocol::id::{DeviceId, RequestId};
+use didar_protocol::id::{DeviceId, Hash, RequestId};
 use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, MatcherKeys};
 use didar_protocol::reason::Reason;
@@ -21,7 +21,7 @@ use didar_protocol::seal::{SealKey, Signer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::{self, AskError, Draft};
-use crate::attempt::event::{Closing, Command, Ending, Event, Language, Record, Request, View};
+use crate::attempt::event::{Closing, Command, Ending, Event, Language, Outcome, Record, Request, View};
 use crate::attempt::{Limits, Machine};
 use crate::buzzer::Buzzer;
 use crate::display::Display;
@@ -101,6 +101,8 @@ pub struct LoopState {
     stopping: bool,
     /// Records that the store did not take, oldest first.
     unkept: VecDeque<AuditEntry>,
+    /// What is recorded of the request in hand should the agent die, with the request's hash.
+    intent: Option<(Hash, AuditEntry)>,
     /// When broken lamps or a broken store are tried again.
     mend: Option<Moment>,
     /// Whose authentication the screen belongs to.
@@ -131,10 +133,7 @@ impl Agent {
                     self.take(Event::Stopping);
                     break;
                 }
-                () = nap(wait) => {
-                    self.mend();
-                    self.take(Event::Tick);
-                }
+                () = nap(wait) => self.wake(),
                 Some(event) = events.recv() => self.take(event),
                 Some(call) = calls.recv() => self.answer(call),
             }
@@ -146,19 +145,31 @@ impl Agent {
         }
     }
 
-    fn next_deadline(&self) -> Option<Moment> {
+    /// When to call [`Self::wake`] at the latest.
+    pub fn next_deadline(&self) -> Option<Moment> {
         [self.machine.deadline(), self.state.resend, self.state.mend].into_iter().flatten().min()
     }
 
+    /// Time has passed.
+    pub fn wake(&mut self) {
+        self.mend();
+        self.take(Event::Tick);
+    }
+
     /// One event, and everything that follows from it.
-    fn take(&mut self, event: Event) {
-        self.note(&event);
-        let mut waiting = VecDeque::from([event]);
+    pub fn take(&mut self, event: Event) {
+        let first = self.note(&event);
+        let mut waiting: VecDeque<Event> = first.into_iter().chain([event]).collect();
         while let Some(event) = waiting.pop_front() {
             let faults = self.machine.faults();
             for command in self.machine.step(self.clock.now(), event) {
-                if let Err(event) = self.obey(command) {
-                    waiting.push_back(event);
+                let Err(event) = self.obey(command) else { continue };
+                let unrecorded = matches!(event, Event::Fault(Reason::StorageFault));
+                waiting.push_back(event);
+                if unrecorded {
+                    // No answer without its record: what the machine would show next is not shown.
+                    self.show(View::OutOfService { reason: Reason::StorageFault });
+                    break;
                 }
             }
             if faults != self.machine.faults() {
@@ -175,11 +186,14 @@ impl Agent {
         self.plan_mending(now);
     }
 
-    /// What concerns the loop itself rather than the attempt.
-    fn note(&mut self, event: &Event) {
+    /// What concerns the loop itself rather than the attempt; what the attempt must hear first.
+    fn note(&mut self, event: &Event) -> Option<Event> {
         match event {
             Event::Keys(keys) => self.learn_keys(keys),
-            Event::Challenged(challenge) => self.state.seal_key = Some(challenge.seal_key.clone()),
+            Event::Challenged(challenge) => {
+                self.state.seal_key = Some(challenge.seal_key.clone());
+                return self.intend_attempt(challenge).err().map(Event::Fault);
+            }
             Event::UplinkUp => {
                 self.state.connected = true;
                 self.state.sent = 0;
@@ -194,6 +208,7 @@ impl Agent {
             Event::FaceSteady(_) | Event::FaceLost(_) | Event::Proven(_) | Event::Refuted(_) => {}
             Event::Replied(_) | Event::Fault(_) | Event::Mended(_) | Event::Tick => {}
         }
+        None
     }
 
     /// Carries an order out; what went wrong comes back as the event to tell, logged.
@@ -206,7 +221,7 @@ impl Agent {
             Command::Show(view) => self.show(view),
             Command::Watch(id) => self.perception.order(Order::Watch(id)),
             Command::Ask(request) => self.ask(&request)?,
-            Command::Forget(id) => self.uplink.forget(id),
+            Command::Forget(question) => self.uplink.forget(question),
             Command::Prove(order) => self.perception.order(Order::Prove(order)),
             Command::Judge(attempt) => self.perception.order(Order::Judge(attempt)),
             Command::Rest => self.perception.order(Order::Rest),
@@ -243,13 +258,20 @@ impl Agent {
 
     fn record(&mut self, record: &Record) -> Result<(), Reason> {
         let took = record.ended.since(record.started);
+        let mut record = record.clone();
+        let kept = self.keep(&ask::entry(&record, self.clock.as_ref()));
+        if let Err(reason) = kept {
+            // No answer without its record: whoever was recognised is not told so, now or by the record that follows.
+            (record.outcome, record.reason) = (Outcome::Fault, reason);
+            self.keep_later(ask::entry(&record, self.clock.as_ref()));
+        }
         let ended = Ended { outcome: record.outcome, reason: record.reason, took, stages: record.stages };
         self.journal.ended(record.request, ended);
         tracing::info!(
             request = %record.request, outcome = ?record.outcome, reason = record.reason.name(),
             took_ms = took.as_millis() as u64, "attempt ended"
         );
-        self.keep(&ask::entry(record, self.clock.as_ref()))
+        kept
     }
 
     fn learn_keys(&mut self, keys: &MatcherKeys) {
@@ -274,7 +296,11 @@ impl Agent {
         }
     }
 
-    fn begin(&mut self, draft: Draft) -> Result<RequestId, Refusal> {
+    /// Begins an authentication.
+    ///
+    /// # Errors
+    /// The kiosk is busy or stopping, or a field is out of the protocol's bounds.
+    pub fn begin(&mut self, draft: Draft) -> Result<RequestId, Refusal> {
         if self.state.stopping {
             return Err(Refusal::Stopping);
         }
@@ -286,6 +312,9 @@ impl Agent {
         let request = ask::prepare(draft, &self.device, id, made_at_ms)?;
         self.state.serving = Some((id, request.language));
         self.journal.open(id);
+        if let Err(reason) = self.intend_request(&request) {
+            self.take(Event::Fault(reason));
+        }
         self.take(Event::Requested(Box::new(request)));
         Ok(id)
     }

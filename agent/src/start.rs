@@ -17,7 +17,7 @@ use didar_agent::journal::Journal;
 use didar_agent::lamps::guard::Guard;
 use didar_agent::local_api::{self, Door};
 use didar_agent::measure::calibration::Calibration;
-use didar_agent::outbox::SledOutbox;
+use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{self, Perception};
 use didar_agent::renew;
 use didar_agent::run::{Agent, LoopState};
@@ -104,7 +104,7 @@ type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault
 async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
     let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
-    let mut outbox = SledOutbox::open(
+    let mut outbox = DiskOutbox::open(
         &config.state.join("outbox"),
         config.device.clone(),
         identity.clone(),

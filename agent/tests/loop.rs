@@ -114,14 +114,15 @@ async fn broken_lamps_end_the_attempt_and_the_next_one_finds_them_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_takes_the_record_when_it_works_again() {
+async fn without_a_record_nobody_is_granted_and_the_store_takes_the_record_when_it_works_again() {
     let kiosk = Kiosk::start(Script { store_failures: 3, ..Script::default() });
     let first = kiosk.begin().await.unwrap();
-    assert_eq!(kiosk.outcome(first).await.outcome, Outcome::Grant);
+    let ended = kiosk.outcome(first).await;
+    assert_eq!((ended.outcome, ended.reason), (Outcome::Fault, Reason::StorageFault));
     kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
     kiosk.until(|kiosk| kiosk.standing().faults.is_empty() && kiosk.standing().unconfirmed == 0).await;
     let seen = kiosk.stop().await;
-    assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
+    assert_eq!(outcomes(&seen.records), [(Outcome::Fault, Reason::StorageFault)]);
 }
 
 #[tokio::test(start_paused = true)]

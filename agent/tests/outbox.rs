@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use didar_agent::edge::Outbox;
-use didar_agent::outbox::SledOutbox;
-use didar_protocol::id::{DeviceId, Hash, sha256};
-use didar_protocol::message::{AuditEntry, AuditRecord, Kind, Message};
+use didar_agent::outbox::DiskOutbox;
+use didar_protocol::id::{DeviceId, Hash, RequestId, sha256};
+use didar_protocol::message::{AuditEntry, AuditRecord, Kind, Message, Outcome};
+use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Signed, SoftwareSigner};
 use rcgen::{CertificateParams, KeyPair};
 
@@ -29,16 +30,16 @@ impl Device {
         "kiosk-7".parse().unwrap()
     }
 
-    fn open(&self, folder: &Path) -> SledOutbox {
+    fn open(&self, folder: &Path) -> DiskOutbox {
         self.open_for(folder, 1000)
     }
 
-    fn open_for(&self, folder: &Path, capacity: u64) -> SledOutbox {
-        SledOutbox::open(folder, Self::id(), self.signer.clone(), capacity).unwrap()
+    fn open_for(&self, folder: &Path, capacity: u64) -> DiskOutbox {
+        DiskOutbox::open(folder, Self::id(), self.signer.clone(), capacity).unwrap()
     }
 
     /// Reads every record, and checks signature, number and chain on the way; gaps only where `gaps` allows.
-    fn records(&self, outbox: &SledOutbox, gaps: Gaps) -> Vec<AuditRecord> {
+    fn records(&self, outbox: &DiskOutbox, gaps: Gaps) -> Vec<AuditRecord> {
         let mut before: Option<(u64, Hash)> = None;
         let mut records = Vec::new();
         for (number, bytes) in outbox.unacknowledged(0, usize::MAX).unwrap() {
@@ -62,7 +63,7 @@ impl Device {
         records
     }
 
-    fn numbers(&self, outbox: &SledOutbox, gaps: Gaps) -> Vec<u64> {
+    fn numbers(&self, outbox: &DiskOutbox, gaps: Gaps) -> Vec<u64> {
         self.records(outbox, gaps).iter().map(|record| record.number).collect()
     }
 }
@@ -77,7 +78,7 @@ fn started() -> AuditEntry {
     AuditEntry::Started { version: "0.1.0".to_owned(), boot: [7; 16] }
 }
 
-fn append(outbox: &mut SledOutbox, count: u64) {
+fn append(outbox: &mut DiskOutbox, count: u64) {
     for _ in 0..count {
         outbox.append(&started()).unwrap();
     }
@@ -133,6 +134,42 @@ fn records_outlive_a_restart_byte_by_byte() {
     assert_eq!(device.numbers(&outbox, Gaps::None), [3, 4, 5, 6]);
     assert_eq!(outbox.unacknowledged(4, 2).unwrap().iter().map(|letter| letter.0).collect::<Vec<_>>(), [4, 5]);
     assert_eq!(outbox.recovery(), None);
+}
+
+/// A request's record with this outcome.
+fn ended(outcome: Outcome) -> AuditEntry {
+    AuditEntry::Attempt {
+        attempt: None,
+        request: RequestId::from_bytes([3; 16]),
+        initiator: "bank".parse().unwrap(),
+        outcome,
+        reason: Reason::Stopping,
+        started_ms: 1,
+        ended_ms: 2,
+        policy_version: 0,
+    }
+}
+
+#[test]
+fn a_request_that_a_power_cut_ended_has_its_record_once() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    let mut outbox = device.open(folder.path());
+    append(&mut outbox, 1);
+    outbox.intend(&ended(Outcome::Cancelled)).unwrap();
+    outbox.intend(&ended(Outcome::Fault)).unwrap();
+    // A start's record is no attempt's: the intent stays.
+    append(&mut outbox, 1);
+    drop(outbox);
+    for _ in 0..2 {
+        let entries: Vec<_> =
+            device.records(&device.open(folder.path()), Gaps::None).into_iter().map(|record| record.entry).collect();
+        assert_eq!(entries, [started(), started(), ended(Outcome::Fault)]);
+    }
+    let mut outbox = device.open(folder.path());
+    outbox.intend(&ended(Outcome::Fault)).unwrap();
+    outbox.append(&ended(Outcome::Grant)).unwrap();
+    drop(outbox);
+    assert_eq!(device.records(&device.open(folder.path()), Gaps::None).len(), 4);
 }
 
 #[test]
@@ -321,7 +358,7 @@ fn a_second_agent_and_a_wrong_place_are_named_errors() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let first = device.open(folder.path());
     let open =
-        |folder: &Path| SledOutbox::open(folder, Device::id(), device.signer.clone(), 9).err().unwrap().to_string();
+        |folder: &Path| DiskOutbox::open(folder, Device::id(), device.signer.clone(), 9).err().unwrap().to_string();
     let text = open(folder.path());
     assert!(text.contains("in use by another didar-agent"), "{text}");
     drop(first);

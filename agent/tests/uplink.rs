@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use broker::{Authority, Broker, Issued, Validity, free_port};
 use didar_agent::attempt::Event;
-use didar_agent::edge::{Clock, Letter, Uplink, UplinkError};
+use didar_agent::edge::{Clock, Letter, Question, Uplink, UplinkError};
 use didar_agent::identity::Identity;
-use didar_agent::outbox::SledOutbox;
+use didar_agent::outbox::DiskOutbox;
 use didar_agent::time::{Moment, SystemClock};
 use didar_agent::uplink::fault::LinkFault;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
@@ -47,7 +47,7 @@ struct Site {
 struct Kiosk {
     uplink: MqttUplink,
     events: mpsc::Receiver<Event>,
-    outbox: SledOutbox,
+    outbox: DiskOutbox,
     clock: Arc<dyn Clock>,
     signer: p256::ecdsa::VerifyingKey,
 }
@@ -79,7 +79,7 @@ impl Site {
         let id: DeviceId = ID.parse().unwrap();
         let identity = Arc::new(Identity::open(&site, &id).unwrap());
         let signer = p256::ecdsa::VerifyingKey::from_sec1_bytes(&identity.facts().public_key).unwrap();
-        let outbox = SledOutbox::open(&self.folder.path().join("outbox"), id, identity.clone(), 100).unwrap();
+        let outbox = DiskOutbox::open(&self.folder.path().join("outbox"), id, identity.clone(), 100).unwrap();
         let trust = Arc::new(TrustAnchor::open(&site, clock.clone()).unwrap());
         let (events, heard) = mpsc::channel(64);
         let settings = Settings {
@@ -294,7 +294,7 @@ async fn an_attempt_goes_through_and_the_keys_outlive_a_restart() {
     let challenge = matcher.sign(&matcher.challenge());
     matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
     assert!(matches!(kiosk.event().await, Event::Challenged(challenge) if challenge.attempt == ATTEMPT));
-    kiosk.uplink.forget(REQUEST);
+    kiosk.uplink.forget(Question::Request(REQUEST));
     assert!(kiosk.clock.is_signed());
 
     kiosk.close();

@@ -479,6 +479,41 @@ fn a_verdict_that_the_kiosk_did_not_show_is_marked() {
 }
 
 #[test]
+fn a_verdict_after_the_kiosks_record_is_marked_as_undelivered() {
+    let (mut site, mut kiosk) = ready();
+    let challenge = site.challenge(&mut kiosk, PERSON, NOW);
+    let record = kiosk.record(1, [0; 32], ended(Some(challenge.attempt), Outcome::TimeOut));
+    site.handle(&kiosk, Lane::Audit, &record, NOW + 1000);
+    assert_eq!(site.ledger().pop().unwrap()["what"], "audited");
+    site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000);
+    let marks = site.ledger().iter().filter(|line| line["what"] == "undelivered").count();
+    assert_eq!(marks, 1);
+}
+
+#[test]
+fn a_verdict_whose_record_is_lost_is_marked_once_as_undelivered() {
+    let (mut site, mut kiosk) = ready();
+    let lost = site.challenge(&mut kiosk, PERSON, NOW);
+    site.verdict(&kiosk, &kiosk.proof(&lost, 20), NOW + 1000);
+    let mut previous = [0; 32];
+    for number in 1..=2 {
+        let later = NOW + number * 10_000;
+        let challenge = site.challenge(&mut kiosk, PERSON, later);
+        site.verdict(&kiosk, &kiosk.proof(&challenge, 20), later + 1000);
+        let record = kiosk.record(number, previous, ended(Some(challenge.attempt), Outcome::Grant));
+        previous = hash_of(&record);
+        site.handle(&kiosk, Lane::Audit, &record, later + 2000);
+    }
+    let marked: Vec<_> = site
+        .ledger()
+        .into_iter()
+        .filter(|line| line["what"] == "undelivered")
+        .map(|line| line["attempt"].clone())
+        .collect();
+    assert_eq!(marked, [lost.attempt.to_string()]);
+}
+
+#[test]
 fn states_tell_who_is_there() {
     let (mut site, kiosk) = ready();
     let mut send =

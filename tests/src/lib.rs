@@ -1,7 +1,8 @@
 //! The simulated world around the product, the demo's stage and the evaluation. Never shipped.
 //!
-//! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`crowd`], thousands of attempts before it, [`site`], a centre and a kiosk as real processes,
-//! [`cable`], a network cable that can be pulled, [`kiosk_app`], the kiosk's application. Not here: anything that ships.
+//! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`crowd`], thousands of attempts before it,
+//! [`site`], a centre and a kiosk as real processes, [`cable`], a network cable that can be pulled, [`kiosk_app`], the
+//! kiosk's application, [`world`], everything breaking in simulation. Not here: anything that ships.
 //! Start reading at [`site::Site`].
 
 pub mod cable;
@@ -13,3 +14,5 @@ pub mod scene;
 pub mod site;
 pub mod stage;
 pub mod story;
+pub mod summary;
+pub mod world;

@@ -6,6 +6,7 @@ use didar_protocol::reason::Reason;
 use super::event::{Closing, Command, Ending, Findings, Outcome, View};
 use super::state::{Phase, State};
 use super::{Link, Machine, stops_service};
+use crate::edge::Question;
 use crate::time::Moment;
 
 impl Machine {
@@ -20,6 +21,10 @@ impl Machine {
             State::Idle => vec![Command::Show(self.rest_view())],
             // Without this part the person is served all the same.
             State::Positioning { .. } | State::Proving { .. } => Vec::new(),
+            // Without a store no answer can be recorded, so none may be given.
+            State::Awaiting { .. } if reason == Reason::StorageFault => {
+                self.conclude(now, Outcome::Fault, reason, Findings::default())
+            }
             // The proof is on its way, or the ending is shown: nothing that is needed still broke.
             State::Awaiting { .. } | State::Showing { .. } => Vec::new(),
         }
@@ -126,13 +131,17 @@ impl Machine {
             State::Positioning { mut case, .. } => {
                 let held = case.held.take();
                 let unanswered = case.asked.is_some() && held.is_none();
-                let forget = unanswered.then_some(Command::Forget(case.request.id));
+                let forget = unanswered.then_some(Command::Forget(Question::Request(case.request.id)));
                 (case, held, [Command::Rest].into_iter().chain(forget).collect::<Vec<_>>())
             }
             State::Proving { case, held, .. } => (case, Some(held), vec![Command::Lamps(Light::Off), Command::Rest]),
             State::Awaiting { mut case, held, .. } => {
-                case.attempt = Some((held.challenge.attempt, held.challenge.policy_version));
-                (case, None, Vec::new())
+                let attempt = held.challenge.attempt;
+                case.attempt = Some((attempt, held.challenge.policy_version));
+                let unanswered =
+                    matches!(outcome, Outcome::TimeOut | Outcome::Offline | Outcome::Cancelled | Outcome::Fault);
+                let forget = unanswered.then_some(Command::Forget(Question::Attempt(attempt)));
+                (case, None, forget.into_iter().collect())
             }
             idle @ (State::Idle | State::Showing { .. }) => {
                 self.state = idle;

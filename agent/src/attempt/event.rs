@@ -14,6 +14,7 @@ use didar_protocol::transcript::LightTranscript;
 
 pub use didar_protocol::message::Outcome;
 
+use crate::edge::Question;
 use crate::time::Moment;
 
 /// A language of the kiosk.
@@ -112,8 +113,8 @@ pub enum Command {
     Watch(RequestId),
     /// Seal and send the request for a challenge.
     Ask(Box<Request>),
-    /// The request needs no challenge any more: stop repeating it.
-    Forget(RequestId),
+    /// Nobody waits for this answer any more: stop asking.
+    Forget(Question),
     /// Perception: the code begins now; sample every frame.
     Prove(Box<ProofOrder>),
     /// Perception: the code is over; judge.

@@ -14,8 +14,9 @@ use didar_protocol::id::{Hash, sha256};
 use didar_protocol::message::Kind;
 
 use super::Recovery;
+use super::disk::{Change, Disk, DiskError, SledDisk, read_beside};
 use super::standing::{self, Standing};
-use super::store::{LETTER_PREFIX, STANDING_KEY, StoreError, letter_key};
+use super::store::{LETTER_PREFIX, STANDING_KEY, letter_key};
 
 /// Memory that the store may use for its cache, bytes.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
@@ -23,6 +24,9 @@ const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// A store that is still locked after this many pauses (3 s) is another process's.
 const LOCK_TRIES: u32 = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Letters read at once.
+const PAGE: usize = 512;
 
 const STORE: &str = "letters";
 const DAMAGED: &str = "damaged";
@@ -37,7 +41,7 @@ const PIECE: usize = 1024 * 1024;
 
 /// What opening gave.
 pub(super) struct Found {
-    pub(super) db: sled::Db,
+    pub(super) disk: Box<dyn Disk>,
     pub(super) held: u64,
     pub(super) standing: Standing,
     pub(super) recovery: Option<Recovery>,
@@ -72,30 +76,31 @@ struct Carved {
 }
 
 /// Opens the store in `folder`; rebuilds it from its good part when it is damaged.
-pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, StoreError> {
+pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, DiskError> {
     let path = folder.join(STORE);
-    let beside = standing::read_beside(folder);
+    let beside = read_beside(folder).as_deref().and_then(Standing::read);
     // A power cut in the middle of a rebuild: the damaged store is still the only copy of what it holds.
     if !path.exists() && folder.join(DAMAGED).exists() {
         return rebuild(folder, beside, "an earlier repair was interrupted".to_owned());
     }
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let store = open(&path)?;
-        let good = read_all(&store)?;
-        Ok((store, good))
+        let store = open(&path).map_err(|cause| DiskError::Sled { doing: "opening", cause })?;
+        let disk = SledDisk::new(store, folder);
+        let good = read_all(&disk)?;
+        Ok((disk, good))
     }));
     let why = match opened {
-        Ok(Ok((store, Some(good)))) => return settle(folder, store, &good, beside),
+        Ok(Ok((disk, Some(good)))) => return settle(Box::new(disk), &good, beside),
         Ok(Ok((_, None))) => "a record does not match its hash".to_owned(),
-        Ok(Err(cause)) if is_locked(&cause) => return Err(StoreError::InUse),
+        Ok(Err(DiskError::Sled { cause, .. })) if is_locked(&cause) => return Err(DiskError::InUse),
         // Not the store's content but the place where it lies: nothing to repair there.
-        Ok(Err(sled::Error::Io(cause))) if is_environment(&cause) => {
-            return Err(StoreError::File { file: path, cause });
+        Ok(Err(DiskError::Sled { cause: sled::Error::Io(cause), .. })) if is_environment(&cause) => {
+            return Err(DiskError::File { file: path, cause });
         }
         Ok(Err(cause)) => cause.to_string(),
         Err(_) => "the store cannot read its own files".to_owned(),
     };
-    set_aside(folder).map_err(|cause| StoreError::File { file: folder.join(DAMAGED), cause })?;
+    set_aside(folder).map_err(|cause| DiskError::File { file: folder.join(DAMAGED), cause })?;
     rebuild(folder, beside, why)
 }
 
@@ -140,17 +145,30 @@ fn is_locked(cause: &sled::Error) -> bool {
     matches!(cause, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
+/// Opens what lies on a disk that reads well.
+pub(super) fn open_disk(disk: Box<dyn Disk>) -> Result<Found, DiskError> {
+    let beside = disk.read_beside().as_deref().and_then(Standing::read);
+    let good = read_all(disk.as_ref())?;
+    settle(disk, &good.unwrap_or_default(), beside)
+}
+
 /// What is in the store; `None` when a frame is not what was written.
-fn read_all(store: &sled::Db) -> sled::Result<Option<Good>> {
+fn read_all(disk: &dyn Disk) -> Result<Option<Good>, DiskError> {
     let mut good = Good::default();
-    for item in store.scan_prefix(LETTER_PREFIX) {
-        let (key, value) = item?;
-        match read_letter(&value) {
-            Some((number, signed)) if key == letter_key(number) => good.add(number, signed),
-            _ => return Ok(None),
+    let mut first = LETTER_PREFIX.to_vec();
+    loop {
+        let page = disk.range(&first, &letter_key(u64::MAX), PAGE)?;
+        for (key, value) in &page {
+            match read_letter(value) {
+                Some((number, signed)) if *key == letter_key(number) => good.add(number, signed),
+                _ => return Ok(None),
+            }
         }
+        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { break };
+        // The next key in order: the last one with one byte more.
+        first = [last.as_slice(), &[0]].concat();
     }
-    if let Some(value) = store.get(STANDING_KEY)? {
+    if let Some(value) = disk.get(STANDING_KEY)? {
         good.standing = Standing::read(&value);
         if good.standing.is_none() {
             return Ok(None);
@@ -160,23 +178,22 @@ fn read_all(store: &sled::Db) -> sled::Result<Option<Good>> {
 }
 
 /// Takes over a store that reads well; counts what is missing all the same, as whole pages may be gone.
-fn settle(folder: &Path, store: sled::Db, good: &Good, beside: Option<Standing>) -> Result<Found, StoreError> {
+fn settle(mut disk: Box<dyn Disk>, good: &Good, beside: Option<Standing>) -> Result<Found, DiskError> {
     let in_store = good.standing;
     let (standing, lost) = account(good, beside);
     let held = good.held_after(standing.acknowledged);
     let recovery =
         (lost > 0).then(|| Recovery { saved: held, lost, why: "letters are missing from the store".to_owned() });
     if in_store != Some(standing) {
-        let failed = |cause| StoreError::Sled { doing: "opening", cause };
         // An older state of the store may hold letters that were acknowledged since.
-        for &number in good.numbers.range(..=standing.acknowledged) {
-            store.remove(letter_key(number)).map_err(failed)?;
-        }
-        store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
-        store.flush().map_err(failed)?;
-        standing::write_beside(folder, &standing)?;
+        let mut changes: Vec<_> =
+            good.numbers.range(..=standing.acknowledged).map(|&number| Change::Remove(letter_key(number))).collect();
+        changes.push(Change::Put(STANDING_KEY.to_vec(), standing.frame()));
+        disk.apply(changes)?;
+        disk.flush()?;
+        disk.write_beside(&standing.frame())?;
     }
-    Ok(Found { db: store, held, standing, recovery })
+    Ok(Found { disk, held, standing, recovery })
 }
 
 /// Where the chain stands by all that is known, and how many letters are newly missing.
@@ -202,12 +219,12 @@ fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
     (standing, lost)
 }
 
-fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found, StoreError> {
+fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found, DiskError> {
     let path = folder.join(STORE);
-    let failed = |cause| StoreError::Sled { doing: "repairing", cause };
+    let failed = |cause| DiskError::Sled { doing: "repairing", cause };
     let mut carved = Carved::default();
     let damaged = folder.join(DAMAGED);
-    carve_folder(&damaged, &mut carved).map_err(|cause| StoreError::File { file: damaged, cause })?;
+    carve_folder(&damaged, &mut carved).map_err(|cause| DiskError::File { file: damaged, cause })?;
     let mut good = Good { standing: carved.standing, ..Good::default() };
     for (number, signed) in &carved.letters {
         good.add(*number, signed);
@@ -216,7 +233,7 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
     let letters = carved.letters.split_off(&(standing.acknowledged + 1));
     // Built under another name, so that a half-built store is never taken for a whole one.
     let building = folder.join("building");
-    remove(&building).map_err(|cause| StoreError::File { file: building.clone(), cause })?;
+    remove(&building).map_err(|cause| DiskError::File { file: building.clone(), cause })?;
     {
         let store = open(&building).map_err(failed)?;
         for (number, signed) in &letters {
@@ -225,11 +242,11 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
         store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
         store.flush().map_err(failed)?;
     }
-    fs::rename(&building, &path).map_err(|cause| StoreError::File { file: path.clone(), cause })?;
-    standing::write_beside(folder, &standing)?;
+    fs::rename(&building, &path).map_err(|cause| DiskError::File { file: path.clone(), cause })?;
     let saved = letters.len() as u64;
-    let store = open(&path).map_err(failed)?;
-    Ok(Found { db: store, held: saved, standing, recovery: Some(Recovery { saved, lost, why }) })
+    let mut disk = SledDisk::new(open(&path).map_err(failed)?, folder);
+    disk.write_beside(&standing.frame())?;
+    Ok(Found { disk: Box::new(disk), held: saved, standing, recovery: Some(Recovery { saved, lost, why }) })
 }
 
 /// Finds every good frame in the raw files of a store.

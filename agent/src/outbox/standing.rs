@@ -3,16 +3,7 @@
 //! It lies twice: in the store, changed in one step with the letters, and in a file beside it. The file saves the
 //! chain's head when the store is lost as a whole: without it a device could only begin a second chain, which is a fork.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-
 use didar_protocol::id::{Hash, sha256};
-
-use super::store::StoreError;
-
-/// Name of the file beside the store.
-pub(super) const FILE: &str = "standing";
 
 const MAGIC: &[u8; 4] = b"DST1";
 const NUMBERS: usize = 6;
@@ -93,26 +84,6 @@ impl Standing {
             ..long
         }
     }
-}
-
-/// Reads the file beside the store; `None` when there is none or it is damaged.
-pub(super) fn read_beside(folder: &Path) -> Option<Standing> {
-    Standing::read(&fs::read(folder.join(FILE)).ok()?)
-}
-
-/// Replaces the file beside the store in one step.
-pub(super) fn write_beside(folder: &Path, standing: &Standing) -> Result<(), StoreError> {
-    let file = folder.join(FILE);
-    let fresh = folder.join("standing.new");
-    replace(folder, &fresh, &file, &standing.frame()).map_err(|cause| StoreError::File { file, cause })
-}
-
-fn replace(folder: &Path, fresh: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut open = File::create(fresh)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    fs::rename(fresh, file)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

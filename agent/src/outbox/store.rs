@@ -1,18 +1,18 @@
 //! The chain's head in memory, and every change of it on the disk before it counts.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use didar_protocol::id::{DeviceId, sha256};
-use didar_protocol::message::{AuditEntry, AuditRecord};
+use didar_protocol::message::{AuditEntry, AuditRecord, Message};
 use didar_protocol::seal::Signer;
 
 use super::Recovery;
-use super::salvage;
-use super::standing::{self, Standing};
+use super::disk::{Change, Disk, DiskError};
+use super::salvage::{self, Found};
+use super::standing::Standing;
 use crate::ask;
 use crate::edge::OutboxError;
 
@@ -22,27 +22,10 @@ const SIGNED_TIME_STEP_MS: u64 = 60_000;
 pub(super) const STANDING_KEY: &[u8] = b"S";
 pub(super) const MATCHER_KEYS_KEY: &[u8] = b"K";
 pub(super) const LETTER_PREFIX: &[u8] = b"L";
-
-/// Why the files cannot be used; the cause inside [`OutboxError::Store`].
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("in use by another didar-agent; stop that one first")]
-    InUse,
-    #[error("{file}: {cause}")]
-    File { file: PathBuf, cause: io::Error },
-    #[error("failed while {doing}: {cause}")]
-    Sled { doing: &'static str, cause: sled::Error },
-}
-
-impl StoreError {
-    pub(super) fn at(self, folder: &Path) -> OutboxError {
-        OutboxError::Store { path: folder.to_owned(), cause: Box::new(self) }
-    }
-}
+const INTENT_KEY: &[u8] = b"I";
 
 pub(super) struct Store {
-    db: sled::Db,
-    folder: PathBuf,
+    disk: Box<dyn Disk>,
     device: DeviceId,
     signer: Arc<dyn Signer>,
     capacity: u64,
@@ -57,23 +40,39 @@ impl Store {
         signer: Arc<dyn Signer>,
         capacity: u64,
     ) -> Result<(Self, Option<Recovery>), OutboxError> {
+        let at = |cause: DiskError| OutboxError::Store { path: folder.to_owned(), cause: Box::new(cause) };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|cause| StoreError::File { file: folder.to_owned(), cause }.at(folder))?;
-        let found = salvage::open_or_rebuild(folder).map_err(|cause| cause.at(folder))?;
-        let mut store = Self {
-            db: found.db,
-            folder: folder.to_owned(),
-            device,
-            signer,
-            capacity: capacity.max(1),
-            held: found.held,
-            standing: found.standing,
-        };
+            .map_err(|cause| at(DiskError::File { file: folder.to_owned(), cause }))?;
+        Self::over(salvage::open_or_rebuild(folder).map_err(at)?, device, signer, capacity)
+    }
+
+    pub(super) fn open_on(
+        disk: Box<dyn Disk>,
+        device: DeviceId,
+        signer: Arc<dyn Signer>,
+        capacity: u64,
+    ) -> Result<(Self, Option<Recovery>), OutboxError> {
+        let path = disk.place().to_owned();
+        let found = salvage::open_disk(disk).map_err(|cause| OutboxError::Store { path, cause: Box::new(cause) })?;
+        Self::over(found, device, signer, capacity)
+    }
+
+    fn over(
+        found: Found,
+        device: DeviceId,
+        signer: Arc<dyn Signer>,
+        capacity: u64,
+    ) -> Result<(Self, Option<Recovery>), OutboxError> {
+        let Found { disk, held, standing, recovery } = found;
+        let mut store = Self { disk, device, signer, capacity: capacity.max(1), held, standing };
         store.tell_loss()?;
-        Ok((store, found.recovery))
+        if let Some(intended) = store.intended()? {
+            store.keep(&intended)?;
+        }
+        Ok((store, recovery))
     }
 
     pub(super) fn standing(&self) -> &Standing {
@@ -88,18 +87,34 @@ impl Store {
         self.tell_loss()?;
         if self.held >= self.capacity {
             let next = Standing { lost: self.standing.lost + 1, ..self.standing };
-            self.write(next, sled::Batch::default())?;
+            self.write(next, done_with_intent(entry))?;
             return Ok(next.next);
         }
-        self.append(entry.clone(), self.standing.lost)
+        self.append(entry, self.standing.lost)
+    }
+
+    /// Keeps `entry` for the next opening, unless a record of an attempt is kept before.
+    pub(super) fn intend(&mut self, entry: &AuditEntry) -> Result<(), OutboxError> {
+        let Standing { next: number, head: previous, .. } = self.standing;
+        let record = AuditRecord { device: self.device.clone(), number, previous, entry: entry.clone() };
+        let encoded = record.encode().map_err(|cause| OutboxError::Sign { number, cause: Box::new(cause) })?;
+        let framed = [sha256(&encoded).as_slice(), &encoded].concat();
+        self.write(self.standing, vec![Change::Put(INTENT_KEY.to_vec(), framed)])
+    }
+
+    fn intended(&self) -> Result<Option<AuditEntry>, OutboxError> {
+        let Some(framed) = self.disk.get(INTENT_KEY).map_err(|cause| self.failed(cause))? else { return Ok(None) };
+        let whole = framed.split_at_checked(32).filter(|(hash, encoded)| sha256(encoded) == **hash);
+        // An unreadable one would be damage that its own store did not notice: the others are no worse for it.
+        Ok(whole.and_then(|(_, encoded)| AuditRecord::decode(encoded).ok()).map(|record| record.entry))
     }
 
     pub(super) fn letters(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
         let mut letters = Vec::new();
-        for item in self.db.range(letter_key(from)..=letter_key(u64::MAX)).take(limit) {
-            let (_, value) = item.map_err(|cause| self.failed("reading", cause))?;
+        let found = self.disk.range(&letter_key(from), &letter_key(u64::MAX), limit);
+        for (_, value) in found.map_err(|cause| self.failed(cause))? {
             let (number, bytes) = salvage::read_letter(&value).ok_or_else(|| OutboxError::Damaged {
-                path: self.folder.clone(),
+                path: self.disk.place().to_owned(),
                 number: letters.last().map_or(from, |(number, _)| number + 1),
                 why: "it does not match its hash; a restart saves the others".to_owned(),
             })?;
@@ -113,18 +128,14 @@ impl Store {
         if up_to <= self.standing.acknowledged {
             return Ok(());
         }
-        let mut batch = sled::Batch::default();
-        let mut left = 0;
-        for key in self.db.range(letter_key(0)..=letter_key(up_to)).keys() {
-            batch.remove(key.map_err(|cause| self.failed("reading", cause))?);
-            left += 1;
-        }
-        let held = self.held.saturating_sub(left);
+        let keys = self.disk.keys(&letter_key(0), &letter_key(up_to)).map_err(|cause| self.failed(cause))?;
+        let held = self.held.saturating_sub(keys.len() as u64);
         let mut next = Standing { acknowledged: up_to, ..self.standing };
         next.holes = next.issued().saturating_sub(held);
+        let mut changes: Vec<_> = keys.into_iter().map(Change::Remove).collect();
+        changes.push(Change::Put(STANDING_KEY.to_vec(), next.frame()));
         // Not flushed: a record that comes back after a power cut is sent again, and dropped there as a repeat.
-        batch.insert(STANDING_KEY, next.frame());
-        self.db.apply_batch(batch).map_err(|cause| self.failed("forgetting", cause))?;
+        self.disk.apply(changes).map_err(|cause| self.failed(cause))?;
         self.standing = next;
         self.held = held;
         if held == 0 {
@@ -135,7 +146,7 @@ impl Store {
 
     pub(super) fn connected(&mut self) -> Result<u64, OutboxError> {
         let next = Standing { connects: self.standing.connects + 1, ..self.standing };
-        self.write(next, sled::Batch::default())?;
+        self.write(next, Vec::new())?;
         Ok(next.connects)
     }
 
@@ -143,65 +154,75 @@ impl Store {
         if unix_ms < self.standing.signed_time_ms.saturating_add(SIGNED_TIME_STEP_MS) {
             return Ok(());
         }
-        self.write(Standing { signed_time_ms: unix_ms, ..self.standing }, sled::Batch::default())
+        self.write(Standing { signed_time_ms: unix_ms, ..self.standing }, Vec::new())
     }
 
     pub(super) fn keep_matcher_keys(&mut self, signed: &[u8]) -> Result<(), OutboxError> {
         if self.matcher_keys()?.as_deref() == Some(signed) {
             return Ok(());
         }
-        let mut batch = sled::Batch::default();
-        batch.insert(MATCHER_KEYS_KEY, signed);
-        self.write(self.standing, batch)
+        self.write(self.standing, vec![Change::Put(MATCHER_KEYS_KEY.to_vec(), signed.to_vec())])
     }
 
     pub(super) fn matcher_keys(&self) -> Result<Option<Vec<u8>>, OutboxError> {
-        let value = self.db.get(MATCHER_KEYS_KEY).map_err(|cause| self.failed("reading", cause))?;
-        Ok(value.map(|bytes| bytes.to_vec()))
+        self.disk.get(MATCHER_KEYS_KEY).map_err(|cause| self.failed(cause))
     }
 
     pub(super) fn flush(&mut self) -> Result<(), OutboxError> {
-        self.db.flush().map_err(|cause| self.failed("flushing", cause))?;
+        self.disk.flush().map_err(|cause| self.failed(cause))?;
         self.write_beside()
     }
 
     fn tell_loss(&mut self) -> Result<(), OutboxError> {
         let count = self.standing.lost;
         if count > 0 && self.held < self.capacity {
-            self.append(AuditEntry::Lost { count }, 0)?;
+            self.append(&AuditEntry::Lost { count }, 0)?;
         }
         Ok(())
     }
 
     /// Appends the chain's next record; `lost` is what remains to be told after it.
-    fn append(&mut self, entry: AuditEntry, lost: u64) -> Result<u64, OutboxError> {
+    fn append(&mut self, entry: &AuditEntry, lost: u64) -> Result<u64, OutboxError> {
         let number = self.standing.next;
-        let record = AuditRecord { device: self.device.clone(), number, previous: self.standing.head, entry };
+        let record =
+            AuditRecord { device: self.device.clone(), number, previous: self.standing.head, entry: entry.clone() };
         let signed = ask::audit(&record, self.signer.as_ref())
             .map_err(|cause| OutboxError::Sign { number, cause: Box::new(cause) })?;
         let next = Standing { next: number + 1, head: sha256(&signed), lost, ..self.standing };
-        let mut batch = sled::Batch::default();
-        batch.insert(letter_key(number), salvage::frame_letter(number, &signed));
-        self.write(next, batch)?;
+        let mut changes = done_with_intent(entry);
+        changes.push(Change::Put(letter_key(number), salvage::frame_letter(number, &signed)));
+        self.write(next, changes)?;
         self.held += 1;
         Ok(number)
     }
 
-    /// Changes the store by `batch` and the standing in one step, flushes, and repeats the standing beside the store.
-    fn write(&mut self, next: Standing, mut batch: sled::Batch) -> Result<(), OutboxError> {
-        batch.insert(STANDING_KEY, next.frame());
-        self.db.apply_batch(batch).map_err(|cause| self.failed("writing", cause))?;
-        self.db.flush().map_err(|cause| self.failed("flushing", cause))?;
+    /// Makes these changes and that of the standing in one step, flushes, and repeats the standing beside the store.
+    fn write(&mut self, next: Standing, mut changes: Vec<Change>) -> Result<(), OutboxError> {
+        changes.push(Change::Put(STANDING_KEY.to_vec(), next.frame()));
+        self.disk.apply(changes).map_err(|cause| self.failed(cause))?;
+        self.disk.flush().map_err(|cause| self.failed(cause))?;
         self.standing = next;
-        self.write_beside()
+        // It is kept: an error here would have it kept twice. The next change writes the file anew.
+        if let Err(error) = self.write_beside() {
+            tracing::error!("{error}");
+        }
+        Ok(())
     }
 
-    fn write_beside(&self) -> Result<(), OutboxError> {
-        standing::write_beside(&self.folder, &self.standing).map_err(|cause| cause.at(&self.folder))
+    fn write_beside(&mut self) -> Result<(), OutboxError> {
+        self.disk.write_beside(&self.standing.frame()).map_err(|cause| self.failed(cause))
     }
 
-    fn failed(&self, doing: &'static str, cause: sled::Error) -> OutboxError {
-        StoreError::Sled { doing, cause }.at(&self.folder)
+    fn failed(&self, cause: DiskError) -> OutboxError {
+        OutboxError::Store { path: self.disk.place().to_owned(), cause: Box::new(cause) }
+    }
+}
+
+/// The record of an attempt takes the place of what was intended for it, in one step.
+fn done_with_intent(entry: &AuditEntry) -> Vec<Change> {
+    match entry {
+        AuditEntry::Attempt { .. } => vec![Change::Remove(INTENT_KEY.to_vec())],
+        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => Vec::new(),
     }
 }
 

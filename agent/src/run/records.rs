@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use didar_protocol::id::Hash;
 use didar_protocol::light_code::Light;
-use didar_protocol::message::{AuditEntry, Receipt};
+use didar_protocol::message::{AuditEntry, Challenge, Outcome, Receipt};
 use didar_protocol::reason::Reason;
 
 use super::{Agent, logged};
-use crate::attempt::event::Event;
+use crate::attempt::event::{Event, Request};
 use crate::edge::Letter;
 use crate::time::Moment;
 
@@ -22,19 +23,57 @@ const UNKEPT_MAX: usize = 64;
 
 impl Agent {
     /// Keeps an audit record and sends what can be sent.
-    ///
-    /// # Errors
-    /// The record could not be kept; logged.
-    pub fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
-        if let Err(error) = self.outbox.append(entry) {
-            if self.state.unkept.len() == UNKEPT_MAX {
-                self.state.unkept.pop_front();
-            }
-            self.state.unkept.push_back(entry.clone());
-            return Err(logged(Reason::StorageFault, &error));
-        }
+    pub(super) fn keep(&mut self, entry: &AuditEntry) -> Result<(), Reason> {
+        self.state.intent = None;
+        self.keep_the_unkept()?;
+        self.outbox.append(entry).map_err(|error| logged(Reason::StorageFault, &error))?;
         self.tell_health();
         self.drain();
+        Ok(())
+    }
+
+    /// Keeps a record in memory until the store works again.
+    pub(super) fn keep_later(&mut self, entry: AuditEntry) {
+        if self.state.unkept.len() == UNKEPT_MAX {
+            self.state.unkept.pop_front();
+        }
+        self.state.unkept.push_back(entry);
+    }
+
+    /// From now on the request has a record, whatever becomes of this process.
+    pub(super) fn intend_request(&mut self, request: &Request) -> Result<(), Reason> {
+        let now_ms = self.clock.unix_ms(self.clock.now());
+        let entry = AuditEntry::Attempt {
+            attempt: None,
+            request: request.id,
+            initiator: request.initiator.clone(),
+            outcome: Outcome::Fault,
+            reason: Reason::Stopping,
+            started_ms: now_ms,
+            ended_ms: now_ms,
+            policy_version: 0,
+        };
+        self.intend(request.hash, entry)
+    }
+
+    /// From now on that record names the attempt: the centre sees by it that the person never saw the verdict.
+    pub(super) fn intend_attempt(&mut self, challenge: &Challenge) -> Result<(), Reason> {
+        match self.state.intent.clone() {
+            Some((hash, mut entry)) if hash == challenge.request_hash => {
+                if let AuditEntry::Attempt { attempt, policy_version, .. } = &mut entry {
+                    (*attempt, *policy_version) = (Some(challenge.attempt), challenge.policy_version);
+                }
+                self.intend(hash, entry)
+            }
+            // Another request's challenge: the machine lets it expire.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn intend(&mut self, hash: Hash, entry: AuditEntry) -> Result<(), Reason> {
+        self.keep_the_unkept()?;
+        self.outbox.intend(&entry).map_err(|error| logged(Reason::StorageFault, &error))?;
+        self.state.intent = Some((hash, entry));
         Ok(())
     }
 
@@ -56,21 +95,20 @@ impl Agent {
             tracing::info!("the lamps work again");
             self.take(Event::Mended(Reason::LampFault));
         }
-        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept() {
+        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept().is_ok() && self.outbox.flush().is_ok() {
+            self.drain();
             tracing::info!("the store works again");
             self.take(Event::Mended(Reason::StorageFault));
         }
     }
 
-    pub(super) fn keep_the_unkept(&mut self) -> bool {
+    /// What waits in memory goes first: records stand in the chain as things happened.
+    fn keep_the_unkept(&mut self) -> Result<(), Reason> {
         while let Some(entry) = self.state.unkept.front() {
-            if self.outbox.append(entry).is_err() {
-                return false;
-            }
+            self.outbox.append(entry).map_err(|error| logged(Reason::StorageFault, &error))?;
             self.state.unkept.pop_front();
         }
-        self.drain();
-        self.outbox.flush().is_ok()
+        Ok(())
     }
 
     /// Sends the records that no receipt covers, a window at a time.

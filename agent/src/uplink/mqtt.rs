@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use didar_protocol::id::{Env, RequestId};
+use didar_protocol::id::Env;
 use didar_protocol::message::{ModelRef, State};
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::{Lane, Topic};
@@ -25,7 +25,7 @@ use super::session::{Act, Happened, Heard, Ignored, Session};
 use super::trust::{TrustAnchor, TrustError};
 use crate::ask;
 use crate::attempt::Event;
-use crate::edge::{Clock, Health, Letter, Uplink, UplinkError};
+use crate::edge::{Clock, Health, Letter, Question, Uplink, UplinkError};
 use crate::identity::Identity;
 use crate::outbox::Memory;
 use crate::time::Moment;
@@ -141,10 +141,10 @@ impl Uplink for MqttUplink {
         self.order(Happened::Send(letter))
     }
 
-    /// When too many orders wait the request expires by itself.
-    fn forget(&mut self, request: RequestId) {
-        if let Err(why) = self.order(Happened::Forget(request)) {
-            tracing::debug!("request not forgotten: {why}");
+    /// When too many orders wait the question expires by itself.
+    fn forget(&mut self, question: Question) {
+        if let Err(why) = self.order(Happened::Forget(question)) {
+            tracing::debug!("{question:?} not forgotten: {why}");
         }
     }
 }

@@ -11,12 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use didar_protocol::id::{AttemptId, RequestId};
+use didar_protocol::id::AttemptId;
 use didar_protocol::topic::Lane;
 
 use super::arrival::{Arrival, Correlated};
 use crate::attempt::Event;
-use crate::edge::{Health, Letter};
+use crate::edge::{Health, Letter, Question};
 use crate::time::Moment;
 
 /// First wait after a lost connection, at most; it doubles with each failure.
@@ -45,8 +45,8 @@ pub enum Happened {
     Lost,
     /// The agent wants something sent.
     Send(Letter),
-    /// The agent needs no answer to this request any more.
-    Forget(RequestId),
+    /// The agent needs no answer to this any more.
+    Forget(Question),
     /// A message of the matcher, verified and for this device.
     Arrived(Box<Correlated>),
     /// Only time passed.
@@ -123,14 +123,8 @@ enum Link {
     Up { since: Moment },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Request(RequestId),
-    Attempt(AttemptId),
-}
-
 struct Flight {
-    name: Name,
+    name: Question,
     bytes: Arc<[u8]>,
     expires: Moment,
     send_at: Moment,
@@ -159,7 +153,7 @@ impl Session {
             Happened::Subscribed => self.subscribed(now, &mut acts),
             Happened::Lost => self.lost(now, random, &mut acts),
             Happened::Send(letter) => self.take(now, letter, &mut acts),
-            Happened::Forget(request) => self.flights.retain(|flight| flight.name != Name::Request(request)),
+            Happened::Forget(question) => self.flights.retain(|flight| flight.name != question),
             Happened::Arrived(arrived) => self.arrived(*arrived, &mut acts),
             Happened::Tick => {}
         }
@@ -240,10 +234,10 @@ impl Session {
     fn take(&mut self, now: Moment, letter: Letter, acts: &mut Vec<Act>) {
         match letter {
             Letter::RequestChallenge { request, bytes, expires } => {
-                self.board(now, Name::Request(request), bytes, expires);
+                self.board(now, Question::Request(request), bytes, expires);
             }
             Letter::Attempt { attempt, bytes, expires } => {
-                self.board(now, Name::Attempt(attempt), bytes, expires);
+                self.board(now, Question::Attempt(attempt), bytes, expires);
             }
             Letter::Audit { number, bytes } if self.is_up() => acts.push(Act::Publish(Parcel {
                 lane: Lane::Audit,
@@ -263,7 +257,7 @@ impl Session {
     }
 
     /// Puts a letter on the table; a letter of the same name there stays as it is, so repeats have the same bytes.
-    fn board(&mut self, now: Moment, name: Name, bytes: Vec<u8>, expires: Moment) {
+    fn board(&mut self, now: Moment, name: Question, bytes: Vec<u8>, expires: Moment) {
         if expires <= now || self.flights.iter().any(|flight| flight.name == name) {
             return;
         }
@@ -277,8 +271,8 @@ impl Session {
     fn arrived(&mut self, Correlated { arrival, correlation }: Correlated, acts: &mut Vec<Act>) {
         // A reply that carries the name of a request in flight was made after that request: it tells the time.
         let answers = self.flights.iter().any(|flight| match flight.name {
-            Name::Request(request) => correlation.as_deref() == Some(request.as_bytes()),
-            Name::Attempt(_) => false,
+            Question::Request(request) => correlation.as_deref() == Some(request.as_bytes()),
+            Question::Attempt(_) => false,
         });
         let heard = |at: u64| Act::Heard(if answers { Heard::Now(at) } else { Heard::AtLeast(at) });
         match arrival {
@@ -312,13 +306,13 @@ impl Session {
 
     /// Whether a request for a challenge is in flight.
     fn asks(&self) -> bool {
-        self.flights.iter().any(|flight| matches!(flight.name, Name::Request(_)))
+        self.flights.iter().any(|flight| matches!(flight.name, Question::Request(_)))
     }
 
     /// Takes the attempt off the table; whether it was there.
     fn land(&mut self, attempt: AttemptId) -> bool {
         let before = self.flights.len();
-        self.flights.retain(|flight| flight.name != Name::Attempt(attempt));
+        self.flights.retain(|flight| flight.name != Question::Attempt(attempt));
         self.flights.len() < before
     }
 
@@ -346,8 +340,8 @@ impl Flight {
         }
         self.send_at = now.after(RESEND_EVERY);
         let (lane, correlation) = match self.name {
-            Name::Request(request) => (Lane::ChallengeRequest, request.as_bytes().to_vec()),
-            Name::Attempt(attempt) => (Lane::Attempt, attempt.as_bytes().to_vec()),
+            Question::Request(request) => (Lane::ChallengeRequest, request.as_bytes().to_vec()),
+            Question::Attempt(attempt) => (Lane::Attempt, attempt.as_bytes().to_vec()),
         };
         let expires_in = Some(self.expires.since(now));
         Some(Act::Publish(Parcel { lane, correlation, bytes: Arc::clone(&self.bytes), expires_in }))

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use didar_agent::attempt::event::Event;
-use didar_agent::edge::{Letter, Uplink, UplinkError};
-use didar_protocol::id::{AttemptId, Hash, RequestId, sha256};
+use didar_agent::edge::{Letter, Question, Uplink, UplinkError};
+use didar_protocol::id::{AttemptId, Hash, sha256};
 use didar_protocol::message::{
     Attempt, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
 };
@@ -111,5 +111,5 @@ impl Uplink for Matcher {
         Ok(())
     }
 
-    fn forget(&mut self, _: RequestId) {}
+    fn forget(&mut self, _: Question) {}
 }

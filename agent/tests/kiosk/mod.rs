@@ -10,7 +10,7 @@ use didar_agent::attempt::event::{Event, Finding, Findings, Language, Proof, Pro
 use didar_agent::attempt::{Limits, Machine};
 use didar_agent::edge::{Clock, LampError, Lamps, Outbox, OutboxError};
 use didar_agent::journal::{Ended, Entry, Journal, Standing};
-use didar_agent::outbox::SledOutbox;
+use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{Eyes, Order};
 use didar_agent::run::{Agent, Call, LoopState, Refusal};
 use didar_agent::time::Moment;
@@ -117,7 +117,7 @@ impl Kiosk {
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
         let signer = Arc::new(SoftwareSigner::from_pkcs8_pem(&key.serialize_pem(), certificate.der()).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let outbox = SledOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
+        let outbox = DiskOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
         let (events, heard) = mpsc::channel(256);
         let (calls, called) = mpsc::channel(16);
         let (stop, stopped) = oneshot::channel();
@@ -223,7 +223,7 @@ impl Kiosk {
     pub(crate) async fn stop(self) -> Seen {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
-        let outbox = SledOutbox::open(self.folder.path(), device(), self.signer.clone(), 1000).unwrap();
+        let outbox = DiskOutbox::open(self.folder.path(), device(), self.signer.clone(), 1000).unwrap();
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
         for (_, bytes) in outbox.unacknowledged(0, 100).unwrap() {
             let signed = Signed::parse(Kind::AuditRecord, &bytes).unwrap();
@@ -332,7 +332,7 @@ fn judged(order: ProofOrder, live: bool) -> Event {
 }
 
 struct FailingOutbox {
-    real: SledOutbox,
+    real: DiskOutbox,
     failures: u32,
 }
 
@@ -343,6 +343,10 @@ impl Outbox for FailingOutbox {
             return Err(OutboxError::Store { path: "script".into(), cause: "no space".into() });
         }
         self.real.append(entry)
+    }
+
+    fn intend(&mut self, entry: &AuditEntry) -> Result<(), OutboxError> {
+        self.real.intend(entry)
     }
 
     fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {

@@ -31,9 +31,9 @@ impl Centre {
         bytes: &[u8],
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let letter = match self.open_sealed(work, Kind::ChallengeRequest, device, bytes)? {
+        let letter = match self.admit_sealed(work, Kind::ChallengeRequest, device, bytes, now_ms)? {
             Ok(letter) => letter,
-            Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
+            Err(told) => return Ok(told),
         };
         let request_hash = sha256(&letter.payload);
         if !letter.is_served(now_ms) {
@@ -58,7 +58,7 @@ impl Centre {
                     return Ok(vec![self.challenge_out(device, earlier.bytes, earlier.expires_ms, now_ms)]);
                 }
                 Closing::Open | Closing::Abandoned => Reason::ChallengeExpired,
-                Closing::Spent { .. } => Reason::ChallengeSpent,
+                Closing::Spent(_) => Reason::ChallengeSpent,
             };
             let left = self.rules.attempts_left(self.failures(work, &earlier.subject.tag, device, now_ms)?);
             return Ok(vec![self.refusal(device, request_hash, reason, left, now_ms)?]);

@@ -1,7 +1,7 @@
 //! Attempts: each challenge is spent by the first attempt that names it, whatever the verdict.
 
 use didar_protocol::id::{AttemptId, DeviceId, Hash, sha256};
-use didar_protocol::message::{Attempt, EventKind, Kind, Message as _, VerdictOutcome};
+use didar_protocol::message::{Attempt, Ending, EventKind, Kind, Message as _, VerdictOutcome};
 use didar_protocol::reason::Reason;
 
 use super::examine::Ruling;
@@ -9,7 +9,7 @@ use super::voice::Tidings;
 use super::{Centre, Outgoing, ServiceError};
 use crate::ledger::{Entry, What};
 use crate::reference::{Reference, Source};
-use crate::store::{Closing, Failure, Issued, Work};
+use crate::store::{Closing, Failure, Issued, Spent, Work};
 
 /// So much later than the last verdict's end may a resend still come out of some queue, milliseconds.
 const RESEND_LATE_MS: u64 = 60_000;
@@ -22,9 +22,9 @@ impl Centre {
         bytes: &[u8],
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let letter = match self.open_sealed(work, Kind::Attempt, device, bytes)? {
+        let letter = match self.admit_sealed(work, Kind::Attempt, device, bytes, now_ms)? {
             Ok(letter) => letter,
-            Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
+            Err(told) => return Ok(told),
         };
         let Some(id) = letter.attempt else {
             return self.distrust(Some(device), "sealed attempt names no attempt", now_ms);
@@ -51,7 +51,8 @@ impl Centre {
             Err(_) => Ruling::refuse(Reason::RequestMalformed).alarming("attempt cannot be read"),
             Ok(attempt) => self.examine_attempt(work, &challenge, attempt, now_ms)?,
         };
-        self.settle(work, &challenge, &body_hash, ruling, now_ms)
+        let ended_there = matches!(&decoded, Ok(Attempt { ending: Ending::Stopped { .. }, .. }));
+        self.settle(work, &challenge, (body_hash, !ended_there), ruling, now_ms)
     }
 
     /// The answer where the challenge is no longer open: a repeat, another body, or too late.
@@ -65,15 +66,13 @@ impl Centre {
         let Issued { device, attempt, nonce, .. } = challenge;
         match &challenge.closing {
             Closing::Open if now_ms < challenge.expires_ms => Ok(None),
-            Closing::Spent { body_hash: spent_by, verdict, .. }
-                if spent_by == body_hash && !self.is_over(challenge, now_ms) =>
-            {
-                Ok(Some(vec![self.verdict_out(device, verdict.clone())]))
+            Closing::Spent(spent) if spent.body_hash == *body_hash && !self.is_over(challenge, now_ms) => {
+                Ok(Some(vec![self.verdict_out(device, spent.verdict.clone())]))
             }
-            Closing::Spent { body_hash: spent_by, .. } => {
+            Closing::Spent(spent) => {
                 let reason = Reason::ChallengeSpent;
                 self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let replayed = spent_by == body_hash;
+                let replayed = spent.body_hash == *body_hash;
                 let note = if replayed { "replayed attempt" } else { "another attempt on a spent challenge" };
                 let tidings = Tidings::new(EventKind::Alarm, reason, note);
                 let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
@@ -102,7 +101,7 @@ impl Centre {
         &mut self,
         work: &Work<'_>,
         challenge: &Issued,
-        body_hash: &Hash,
+        (body_hash, awaited): (Hash, bool),
         ruling: Ruling,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
@@ -120,7 +119,7 @@ impl Centre {
         let left = self.rules.attempts_left(self.failures(work, &subject.tag, device, now_ms)?);
         let verdict = self.verdict(Some(*attempt), device, *nonce, (outcome, reason), left, now_ms);
         let bytes = self.identity.speak(&verdict)?;
-        work.spend(attempt, body_hash, outcome, &bytes)?;
+        work.spend(attempt, &Spent { body_hash, outcome, verdict: bytes.clone(), awaited })?;
         work.append(&Entry {
             what: What::Decided,
             outcome: Some(outcome.name().into()),
@@ -138,6 +137,10 @@ impl Centre {
             self.verdict_out(device, bytes),
             self.tell(decided.of(device, Some(*attempt)).decided(outcome), now_ms)?,
         ];
+        if let Some(shown) = challenge.shown {
+            // The kiosk's record was here first: it had stopped waiting.
+            out.extend(self.contrast(work, challenge, Some((outcome, awaited)), shown, now_ms)?);
+        }
         if let Some(why) = alarm {
             let tidings = Tidings::new(EventKind::Alarm, reason, why).of(device, Some(*attempt)).decided(outcome);
             out.push(self.tell(tidings, now_ms)?);

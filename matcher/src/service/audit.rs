@@ -4,16 +4,14 @@ use std::cmp::Ordering;
 
 use didar_protocol::id::AttemptId;
 use didar_protocol::id::{DeviceId, sha256};
-use didar_protocol::message::{
-    AuditEntry, AuditRecord, EventKind, Kind, Message as _, Outcome, Receipt, State, VerdictOutcome,
-};
+use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Outcome, Receipt, State, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
 use super::voice::Tidings;
 use super::{Centre, Outgoing, ServiceError};
 use crate::ledger::{Entry, What};
-use crate::store::{AuditKept, Closing, DeviceState, Notice, Seen, Shown, Work};
+use crate::store::{AuditKept, Closing, Issued, Notice, Seen, Shown, Work};
 
 impl Centre {
     pub(super) fn on_audit(
@@ -23,21 +21,9 @@ impl Centre {
         bytes: &[u8],
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let letter = match self.open_signed(work, Kind::AuditRecord, device, bytes)? {
-            // An old record is verified against the certificate of its time: that one may have ended.
-            Ok(letter) if letter.device.state == DeviceState::Active => letter,
-            Ok(letter) => {
-                let why = format!("audit record of a {} device", letter.device.state.name());
-                return self.distrust(Some(device), &why, now_ms);
-            }
-            Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
-        };
-        let record = match AuditRecord::decode(&letter.payload) {
-            Ok(record) if &record.device == device => record,
-            Ok(_) => {
-                return self.distrust(Some(device), "audit record names another device", now_ms);
-            }
-            Err(error) => return self.distrust(Some(device), &error.to_string(), now_ms),
+        let record = match self.admit_told(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)? {
+            Ok(record) => record,
+            Err(told) => return Ok(told),
         };
         let hash = sha256(bytes);
         let kept = work.keep_audit(&record, &hash, bytes, now_ms)?;
@@ -123,7 +109,7 @@ impl Centre {
                 let tidings = Tidings::new(EventKind::Audited, *reason, note).of(device, *attempt).ended(*outcome);
                 out.push(self.tell(tidings, now_ms)?);
                 if let Some(attempt) = attempt {
-                    out.extend(self.contrast(work, device, attempt, *outcome, now_ms)?);
+                    out.extend(self.hear_shown(work, device, attempt, *outcome, now_ms)?);
                 }
             }
             AuditEntry::Lost { count } => {
@@ -137,11 +123,30 @@ impl Centre {
                 out.push(self.tell(Tidings::new(EventKind::Audited, Reason::None, note).of(device, None), now_ms)?);
             }
         }
+        if reach.missing.is_empty() {
+            out.extend(self.mark_untold(work, device, now_ms)?);
+        }
         Ok(out)
     }
 
-    /// The centre's verdict is the truth: where the kiosk showed something else, the ledger says so.
-    fn contrast(
+    /// Verdicts whose showing no record will ever tell.
+    fn mark_untold(&self, work: &Work<'_>, device: &DeviceId, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+        let mut out = Vec::new();
+        for challenge in work.never_told(device)? {
+            let note = "verdict not delivered: the record that would tell is lost";
+            work.append(&Entry {
+                what: What::Undelivered,
+                note: Some(note.into()),
+                ..self.entry_of(&challenge, now_ms)
+            })?;
+            let tidings = Tidings::new(EventKind::Audited, Reason::None, note).of(device, Some(challenge.attempt));
+            out.push(self.tell(tidings, now_ms)?);
+        }
+        Ok(out)
+    }
+
+    /// Keeps what the kiosk showed, and compares it with what was decided, if it was.
+    fn hear_shown(
         &self,
         work: &Work<'_>,
         device: &DeviceId,
@@ -156,31 +161,43 @@ impl Centre {
             return Ok(None);
         }
         work.set_shown(attempt, shown)?;
-        let decided = match challenge.closing {
-            Closing::Spent { outcome, .. } => Some(outcome),
+        let decided = match &challenge.closing {
+            Closing::Spent(spent) => Some((spent.outcome, spent.awaited)),
             Closing::Open | Closing::Abandoned => None,
         };
+        self.contrast(work, &challenge, decided, shown, now_ms)
+    }
+
+    /// The centre's verdict is the truth: where the kiosk showed something else, the ledger says so. `decided` comes
+    /// with whether somebody waited for it.
+    pub(super) fn contrast(
+        &self,
+        work: &Work<'_>,
+        challenge: &Issued,
+        decided: Option<(VerdictOutcome, bool)>,
+        shown: Outcome,
+        now_ms: u64,
+    ) -> Result<Option<Outgoing>, ServiceError> {
         let (kind, note) = match (decided, shown) {
-            (Some(VerdictOutcome::Match), Outcome::Grant)
-            | (Some(VerdictOutcome::NoMatch), Outcome::Deny)
-            | (Some(VerdictOutcome::Spoof), Outcome::Spoof) => return Ok(None),
+            (Some((VerdictOutcome::Match, _)), Outcome::Grant)
+            | (Some((VerdictOutcome::NoMatch, _)), Outcome::Deny)
+            | (Some((VerdictOutcome::Spoof, _)), Outcome::Spoof)
+            | (Some((VerdictOutcome::Inconclusive, _)), Outcome::Inconclusive)
+            | (Some((VerdictOutcome::Refuse, _)), Outcome::Refused) => return Ok(None),
             (_, Outcome::Grant) => (EventKind::Alarm, "the kiosk granted without a match"),
-            (Some(VerdictOutcome::Match | VerdictOutcome::NoMatch | VerdictOutcome::Spoof), _) => {
-                (EventKind::Audited, "verdict not delivered: the kiosk showed another outcome")
-            }
-            // The kiosk ended it by itself, or nothing was decided: nothing to correct.
-            (Some(VerdictOutcome::Inconclusive | VerdictOutcome::Refuse) | None, _) => {
-                return Ok(None);
-            }
+            // The kiosk ended it by itself, or nothing is decided yet: nothing to correct.
+            (Some((VerdictOutcome::Inconclusive | VerdictOutcome::Refuse, false)) | None, _) => return Ok(None),
+            (Some(_), _) => (EventKind::Audited, "verdict not delivered: the kiosk showed another outcome"),
         };
         work.append(&Entry {
             what: if kind == EventKind::Alarm { What::Alarm } else { What::Undelivered },
             outcome: Some(shown.name().into()),
             note: Some(note.into()),
-            ..self.entry_of(&challenge, now_ms)
+            ..self.entry_of(challenge, now_ms)
         })?;
-        let mut tidings = Tidings::new(kind, Reason::None, note).of(device, Some(*attempt)).ended(shown);
-        if let Some(decided) = decided {
+        let mut tidings =
+            Tidings::new(kind, Reason::None, note).of(&challenge.device, Some(challenge.attempt)).ended(shown);
+        if let Some((decided, _)) = decided {
             tidings = tidings.decided(decided);
         }
         Ok(Some(self.tell(tidings, now_ms)?))
@@ -193,18 +210,9 @@ impl Centre {
         bytes: &[u8],
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let letter = match self.open_signed(work, Kind::State, device, bytes)? {
-            Ok(letter) if letter.device.state == DeviceState::Active => letter,
-            Ok(letter) => {
-                let why = format!("state of a {} device", letter.device.state.name());
-                return self.distrust(Some(device), &why, now_ms);
-            }
-            Err(distrust) => return self.distrust(Some(device), &distrust.to_string(), now_ms),
-        };
-        let state = match State::decode(&letter.payload) {
-            Ok(state) if &state.device == device => state,
-            Ok(_) => return self.distrust(Some(device), "state names another device", now_ms),
-            Err(error) => return self.distrust(Some(device), &error.to_string(), now_ms),
+        let state = match self.admit_told(work, device, bytes, |state: &State| &state.device, now_ms)? {
+            Ok(state) => state,
+            Err(told) => return Ok(told),
         };
         let Some(last) = work.seen(device)? else {
             return Ok(Vec::new());

@@ -1,11 +1,11 @@
 //! The door: only a message whose topic, envelope, certificate and content name one enrolled device comes in.
 
 use didar_protocol::id::{AttemptId, DeviceId};
-use didar_protocol::message::Kind;
+use didar_protocol::message::{Kind, Message};
 use didar_protocol::seal::{SealError, Sealed, Signed};
 use zeroize::Zeroizing;
 
-use super::{Centre, ServiceError};
+use super::{Centre, Outgoing, ServiceError};
 use crate::store::{Device, DeviceState, Work};
 
 /// A message that its device has signed. Nothing in its payload is checked yet.
@@ -44,8 +44,50 @@ impl Letter {
     }
 }
 
+/// What came in, or what operators are told instead.
+pub(super) type Admitted<T> = Result<Result<T, Vec<Outgoing>>, ServiceError>;
+
 impl Centre {
-    pub(super) fn open_sealed(
+    /// A sealed message of an enrolled device, which may have been revoked since.
+    pub(super) fn admit_sealed(
+        &mut self,
+        work: &Work<'_>,
+        kind: Kind,
+        topic: &DeviceId,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> Admitted<Letter> {
+        match self.open_sealed(work, kind, topic, bytes)? {
+            Ok(letter) => Ok(Ok(letter)),
+            Err(distrust) => Ok(Err(self.distrust(Some(topic), &distrust.to_string(), now_ms)?)),
+        }
+    }
+
+    /// What a device that is not revoked tells of itself; `speaker` is the device that the message names. The
+    /// certificate may have ended since: an old record is verified against that of its time.
+    pub(super) fn admit_told<M: Message>(
+        &mut self,
+        work: &Work<'_>,
+        topic: &DeviceId,
+        bytes: &[u8],
+        speaker: impl Fn(&M) -> &DeviceId,
+        now_ms: u64,
+    ) -> Admitted<M> {
+        let why = match self.open_signed(work, M::KIND, topic, bytes)? {
+            Ok(letter) if letter.device.state != DeviceState::Active => {
+                format!("{} of a {} device", M::KIND, letter.device.state.name())
+            }
+            Ok(letter) => match M::decode(&letter.payload) {
+                Ok(message) if speaker(&message) == topic => return Ok(Ok(message)),
+                Ok(_) => format!("{} names another device", M::KIND),
+                Err(error) => error.to_string(),
+            },
+            Err(distrust) => distrust.to_string(),
+        };
+        Ok(Err(self.distrust(Some(topic), &why, now_ms)?))
+    }
+
+    fn open_sealed(
         &self,
         work: &Work<'_>,
         kind: Kind,
@@ -70,7 +112,7 @@ impl Centre {
         Ok(letter.map(|letter| Letter { attempt: sealed.attempt().copied(), ..letter }))
     }
 
-    pub(super) fn open_signed(
+    fn open_signed(
         &self,
         work: &Work<'_>,
         kind: Kind,

@@ -37,20 +37,29 @@ pub struct NewChallenge<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What spent a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// SHA-256 of the sealed attempt.
+    pub body_hash: Hash,
+    /// What was decided.
+    pub outcome: VerdictOutcome,
+    /// The signed verdict.
+    pub verdict: Vec<u8>,
+    /// Whether somebody waited for the verdict; not so where the kiosk had ended the attempt by itself.
+    pub awaited: bool,
+}
+
+/// Where an audit record's outcome would stand: no record will ever tell it.
+const NEVER_TOLD: u8 = u8::MAX;
+
 /// How a challenge stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// Nobody has used it.
     Open,
-    /// Spent by the attempt with this hash; with its outcome and the signed verdict.
-    Spent {
-        /// SHA-256 of the sealed attempt.
-        body_hash: Hash,
-        /// What was decided.
-        outcome: VerdictOutcome,
-        /// The signed verdict.
-        verdict: Vec<u8>,
-    },
+    /// Spent by an attempt.
+    Spent(Spent),
     /// Expired unused.
     Abandoned,
 }
@@ -86,13 +95,13 @@ pub struct Issued {
     pub bytes: Vec<u8>,
     /// How it stands.
     pub closing: Closing,
-    /// The outcome's number that the kiosk's audit record told, once it came.
-    pub shown: Option<u8>,
+    /// The outcome that the kiosk's audit record told, once it came.
+    pub shown: Option<Outcome>,
 }
 
 const COLUMNS: &str = "attempt, device, request, request_hash, initiator, reference, subject, person, stage, nonce, \
                        consent_given_s, consent_expires_s, made_ms, expires_ms, bytes, state, body_hash, outcome, \
-                       verdict, shown";
+                       verdict, shown, awaited";
 
 impl Work<'_> {
     /// Keeps a new challenge.
@@ -165,16 +174,12 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn spend(
-        &self,
-        attempt: &AttemptId,
-        body_hash: &Hash,
-        outcome: VerdictOutcome,
-        verdict: &[u8],
-    ) -> Result<bool, StoreError> {
+    pub fn spend(&self, attempt: &AttemptId, spent: &Spent) -> Result<bool, StoreError> {
+        let Spent { body_hash, outcome, verdict, awaited } = spent;
         let changed = self.tx.execute(
-            "UPDATE challenges SET state = 1, body_hash = ?2, outcome = ?3, verdict = ?4 WHERE attempt = ?1 AND state = 0",
-            params![attempt.as_bytes(), body_hash, outcome as u8, verdict],
+            "UPDATE challenges SET state = 1, body_hash = ?2, outcome = ?3, verdict = ?4, awaited = ?5
+             WHERE attempt = ?1 AND state = 0",
+            params![attempt.as_bytes(), body_hash, *outcome as u8, verdict, awaited],
         )?;
         Ok(changed == 1)
     }
@@ -216,17 +221,45 @@ impl Work<'_> {
     }
 }
 
+impl Work<'_> {
+    /// Decided attempts of this device that no record told of, though its records of later ones are here without a gap:
+    /// a kiosk serves one person after the other. Each is found once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn never_told(&self, device: &DeviceId) -> Result<Vec<Issued>, StoreError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM challenges WHERE device = ?1 AND state = 1 AND shown IS NULL AND made_ms <
+             (SELECT max(made_ms) FROM challenges WHERE device = ?1 AND shown IS NOT NULL) LIMIT 100"
+        );
+        let mut statement = self.tx.prepare_cached(&query)?;
+        let mut rows = statement.query([device.as_str()])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        for challenge in &found {
+            self.tx.execute(
+                "UPDATE challenges SET shown = ?2 WHERE attempt = ?1",
+                params![challenge.attempt.as_bytes(), NEVER_TOLD],
+            )?;
+        }
+        Ok(found)
+    }
+}
+
 fn read(row: &Row<'_>) -> Result<Issued, StoreError> {
     let damaged = || StoreError::Damaged("challenge");
     let text = |index: usize| row.get::<_, String>(index);
     let outcome = row.get::<_, Option<u8>>(17)?;
     let closing = match row.get::<_, u8>(15)? {
         0 => Closing::Open,
-        1 => Closing::Spent {
+        1 => Closing::Spent(Spent {
             body_hash: row.get(16)?,
             outcome: outcome.and_then(|number| VerdictOutcome::try_from(number).ok()).ok_or_else(damaged)?,
             verdict: row.get(18)?,
-        },
+            awaited: row.get(20)?,
+        }),
         2 => Closing::Abandoned,
         _ => return Err(damaged()),
     };
@@ -245,6 +278,6 @@ fn read(row: &Row<'_>) -> Result<Issued, StoreError> {
         expires_ms: from_sql(row.get(13)?),
         bytes: row.get(14)?,
         closing,
-        shown: row.get(19)?,
+        shown: row.get::<_, Option<u8>>(19)?.and_then(|number| Outcome::try_from(number).ok()),
     })
 }

@@ -15,7 +15,7 @@ mod sqlite;
 mod vault;
 
 pub use audit::{AuditKept, Shown};
-pub use challenges::{Closing, Issued, NewChallenge};
+pub use challenges::{Closing, Issued, NewChallenge, Spent};
 pub use devices::{Device, DeviceState, Listed, Seen};
 pub use enrolments::{Grant, Waiting};
 pub use failures::Failure;

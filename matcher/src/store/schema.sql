@@ -69,10 +69,13 @@ CREATE TABLE challenges (
     body_hash          BLOB,               -- of the attempt that spent it
     outcome            INTEGER,
     verdict            BLOB,               -- the signed verdict, for repeats
-    shown              INTEGER,            -- outcome that the kiosk's audit record tells
+    awaited            INTEGER,            -- 1 somebody waited for the verdict, 0 the kiosk had ended it by itself
+    shown              INTEGER,            -- outcome that the kiosk's audit record tells; 255 no record will tell it
     UNIQUE (device, request_hash)
 ) STRICT;
 CREATE INDEX challenges_open ON challenges (expires_ms) WHERE state = 0;
+CREATE INDEX challenges_untold ON challenges (device, made_ms) WHERE state = 1 AND shown IS NULL;
+CREATE INDEX challenges_told ON challenges (device, made_ms) WHERE shown IS NOT NULL;
 
 CREATE TABLE failures (
     scope  INTEGER NOT NULL,               -- 0 person, 1 device

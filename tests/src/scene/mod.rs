@@ -28,4 +28,5 @@ pub use camera::{HEIGHT, PixelOrder, Recipe, WIDTH};
 pub use kiosk::{CameraModel, Kiosk, Room};
 pub use lamps::LampLog;
 pub use presentation::{Presentation, RecordedVideo, Sheet};
+pub(crate) use random::Random;
 pub use subject::{Subject, SubjectError};

@@ -119,7 +119,7 @@ fn a_stale_foreign_or_expired_match_never_grants() {
         "request@0 challenge@90 face@900 wait@1800 match@1900 proven@2000 match#2@2300 foreign-nonce@2400
          expired-match@2500 wait@10100",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking | - | rest send(proved)
-         | - | - | - | record(timeout:no-answer-in-time) show(timeout:no-answer-in-time)",
+         | - | - | - | forget record(timeout:no-answer-in-time) show(timeout:no-answer-in-time)",
     );
 }
 
@@ -128,7 +128,7 @@ fn a_match_at_the_deadline_is_late() {
     check(
         "request@0 challenge@90 face@900 wait@1800 proven@2000 match@10000",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking | rest send(proved)
-         | record(timeout:no-answer-in-time) show(timeout:no-answer-in-time)",
+         | forget record(timeout:no-answer-in-time) show(timeout:no-answer-in-time)",
     );
 }
 
@@ -218,7 +218,7 @@ fn a_short_loss_of_the_connection_is_forgiven_and_a_long_one_is_not() {
     check(
         "request@0 challenge@90 face@900 wait@1800 proven@2000 down@2100 down@3000 wait@4101",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking | rest send(proved) | - | -
-         | record(offline:no-connection) show(offline:no-connection)",
+         | forget record(offline:no-connection) show(offline:no-connection)",
     );
 }
 
@@ -307,7 +307,7 @@ fn an_attempt_that_cannot_be_put_into_words_ends_at_once() {
     check(
         "request@0 challenge@90 face@900 wait@1800 proven@2000 unsent#2@2001 unsent@2001",
         "watch look-for-face ask | - | prove code | code lamps(off) judge checking | rest send(proved) | -
-         | record(fault:request-malformed) show(fault:request-malformed)",
+         | forget record(fault:request-malformed) show(fault:request-malformed)",
     );
     check(
         "request@0 unsent@1",

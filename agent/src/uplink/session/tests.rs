@@ -16,8 +16,8 @@ fn attempt(name: u8) -> AttemptId {
     AttemptId::from_bytes([name; 16])
 }
 
-fn request(name: u8) -> RequestId {
-    RequestId::from_bytes([name; 16])
+fn request(name: u8) -> didar_protocol::id::RequestId {
+    didar_protocol::id::RequestId::from_bytes([name; 16])
 }
 
 fn attempt_letter(name: u8, expires: Moment) -> Happened {
@@ -129,7 +129,7 @@ fn a_challenge_counts_only_while_a_request_waits_for_one() {
     check(&mut session, 0, request_letter(5, at(60_000)), "send:up/challenge-request");
     check(&mut session, 1, arrived(challenge(), None), "at-least challenged");
     check(&mut session, 2, arrived(challenge(), Some(5)), "now challenged");
-    check(&mut session, 3, Happened::Forget(request(5)), "");
+    check(&mut session, 3, Happened::Forget(Question::Request(request(5))), "");
     check(&mut session, 4, arrived(challenge(), Some(5)), "");
     check(&mut session, 5, arrived(verdict(None), Some(5)), "");
     check(&mut session, 9_000, Happened::Tick, "");
