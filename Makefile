@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo test check fmt bench eval models fuzz-smoke clean
+.PHONY: help setup build demo test check fmt bench eval liveness models fuzz-smoke clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,11 @@ bench: build
 eval: setup
 	cargo build --release --locked -p didar-tests --bin eval
 	target/release/eval
+
+## liveness: who passes the judge of liveness; docs/liveness-report.md, target/liveness/summary.json
+liveness: setup
+	cargo build --release --locked -p didar-tests --bin liveness
+	target/release/liveness
 
 ## models: make the models again from the packages and compare them with the manifest
 models:

@@ -1,10 +1,11 @@
 //! The simulated world around the product, the demo's stage and the evaluation. Never shipped.
 //!
-//! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`site`], a centre and a kiosk as real processes,
+//! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`crowd`], thousands of attempts before it, [`site`], a centre and a kiosk as real processes,
 //! [`cable`], a network cable that can be pulled, [`kiosk_app`], the kiosk's application. Not here: anything that ships.
 //! Start reading at [`site::Site`].
 
 pub mod cable;
+pub mod crowd;
 pub mod kiosk_app;
 pub mod people;
 pub mod process;

@@ -22,8 +22,25 @@ const ACCEPT_TICKS: [f64; 6] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2];
 const REJECT_TICKS: [f64; 8] = [1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1];
 const COLOURS: [&str; 8] = ["#0b6e4f", "#c44536", "#2f4b7c", "#b8860b", "#7b2d8b", "#008b9a", "#8c564b", "#6b6b6b"];
 
+/// What the axes say.
+pub(crate) struct Axes {
+    pub across: &'static str,
+    pub down: &'static str,
+}
+
+/// Of attacks on liveness.
+#[allow(dead_code, reason = "each of the programs that plot has its own axes")]
+pub(crate) const PRESENTATIONS: Axes =
+    Axes { across: "APCER (attacks taken for living people)", down: "BPCER (living people refused)" };
+/// Of comparisons of faces.
+#[allow(dead_code, reason = "each of the programs that plot has its own axes")]
+pub(crate) const COMPARISONS: Axes = Axes {
+    across: "false accepts (impostor pairs taken for one person)",
+    down: "false rejects (pairs of one person not recognised)",
+};
+
 /// The plot of some lines.
-pub(crate) fn plot(lines: &[Line<'_>]) -> String {
+pub(crate) fn plot(lines: &[Line<'_>], axes: &Axes) -> String {
     let mut svg = String::new();
     let mut add = |text: String| writeln!(svg, "{text}").expect("a string takes any text");
     add(format!(
@@ -41,13 +58,15 @@ pub(crate) fn plot(lines: &[Line<'_>]) -> String {
         add(format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 4.0, percent(rate)));
     }
     add(format!(
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false accepts (impostor pairs taken for one person)</text>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
         f64::midpoint(LEFT, RIGHT),
-        BOTTOM + 48.0
+        BOTTOM + 48.0,
+        axes.across
     ));
     let middle = f64::midpoint(TOP, BOTTOM);
     add(format!(
-        "<text x=\"20\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 20 {middle:.1})\">false rejects (pairs of one person not recognised)</text>"
+        "<text x=\"20\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 20 {middle:.1})\">{}</text>",
+        axes.down
     ));
     for (index, line) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];

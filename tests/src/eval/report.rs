@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::data::Data;
-use super::det::{Line, plot};
+use super::det::{COMPARISONS, Line, plot};
 use super::people::Figures;
 use super::presentation::{Presentations, Qualities};
 use super::score::{FAR, Rate};
@@ -28,7 +28,7 @@ impl Report {
             .iter()
             .map(|f| Line { name: &f.name, shipped: f.shipped, points: &f.rates.curve })
             .collect();
-        write(&project.join("docs/accuracy-det.svg"), &plot(&lines))?;
+        write(&project.join("docs/accuracy-det.svg"), &plot(&lines, &COMPARISONS))?;
         write(&project.join("docs/accuracy.md"), &self.markdown(data))?;
         let verification = serde_json::to_string_pretty(&self.verification())?;
         write(&project.join("target/eval/verification.json"), &(verification + "\n"))

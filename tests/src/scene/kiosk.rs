@@ -9,7 +9,7 @@ use super::lamps::{LampLog, Material, maps};
 use super::presentation::{Presentation, RecordedVideo, Sheet, Sway};
 use super::random::Random;
 use super::subject::{GAMMA, MM_PER_PX, Subject};
-use super::surface::head;
+use super::surface::{CANVAS, head};
 
 /// Where the subject stands and how light it is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,13 +45,22 @@ pub struct CameraModel {
     pub readout_us: u32,
     /// From the order to the lamps until their light.
     pub lamp_delay_us: u32,
+    /// From the first row's exposure to the last row's; 0 for a global shutter. Pictures are painted with 0 only.
+    pub rolling_us: u32,
     /// Noise of a pixel, code values.
     pub noise_codes: f32,
 }
 
 impl Default for CameraModel {
     fn default() -> Self {
-        Self { frame_us: 33_333, exposure_us: 12_000, readout_us: 6_000, lamp_delay_us: 400, noise_codes: 1.5 }
+        Self {
+            frame_us: 33_333,
+            exposure_us: 12_000,
+            readout_us: 6_000,
+            lamp_delay_us: 400,
+            rolling_us: 0,
+            noise_codes: 1.5,
+        }
     }
 }
 
@@ -64,7 +73,7 @@ impl CameraModel {
             exposure_us: self.exposure_us,
             delay_us: self.lamp_delay_us,
             baseline_mm: room.baseline_mm as u16,
-            readout_us: 0,
+            readout_us: self.rolling_us,
             // The scene draws every face with the same distance between the eyes, wherever it stands.
             focal_px10: (10.0 * room.distance_mm / MM_PER_PX) as u32,
             noise_milli: (1000.0 * self.noise_codes) as u16,
@@ -173,7 +182,7 @@ impl Kiosk {
         }
         let painted = match &view {
             View::Head(subject) => maps(subject, &head(subject), Material::Skin, &self.room),
-            View::Sheet(subject, sheet) => maps(subject, &sheet.surface(), Material::Paper, &self.room),
+            View::Sheet(subject, sheet) => maps(subject, &sheet.surface(&CANVAS), Material::Paper, &self.room),
         };
         self.views.push((view, Arc::new(painted)));
         self.views.len() - 1
@@ -235,7 +244,7 @@ impl Kiosk {
 }
 
 /// Mean of a wave of 100 Hz over an exposure, -1 to 1.
-fn hundred_hertz(start_us: u64, end_us: u64) -> f32 {
+pub(crate) fn hundred_hertz(start_us: u64, end_us: u64) -> f32 {
     let phase = |at_us: u64| (at_us % 10_000) as f32 / 10_000.0 * std::f32::consts::TAU;
     let whole = end_us.saturating_sub(start_us) as f32 / 10_000.0 * std::f32::consts::TAU;
     (phase(start_us).cos() - (phase(start_us) + whole).cos()) / whole.max(1e-3)

@@ -4,8 +4,8 @@ use didar_protocol::light_code::Light;
 
 use super::camera::{CANVAS_HEIGHT, CANVAS_WIDTH, Maps, ONE, Pixel};
 use super::kiosk::Room;
-use super::subject::{FACE_AT, MM_PER_PX, Subject};
-use super::surface::{Facet, Surface, unit};
+use super::subject::Subject;
+use super::surface::{CANVAS, Facet, Surface, unit};
 
 /// When the lamps were switched to what. Bounded: only the last seconds matter.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +56,8 @@ pub(crate) enum Material {
     Skin,
     /// The portrait on paper; around it, a plain wall.
     Paper,
+    /// A screen's black glass, which mirrors.
+    Glass,
 }
 
 /// Paints the maps: ambient light and each lamp's light on every pixel.
@@ -65,19 +67,18 @@ pub(crate) fn maps(subject: &Subject, surface: &Surface, material: Material, roo
         .iter()
         .enumerate()
         .map(|(index, facet)| {
-            let (x, y) = ((index % CANVAS_WIDTH) as f32, (index / CANVAS_WIDTH) as f32);
+            let at = CANVAS.mm(index);
             let printed = subject.colour[index];
             let ambient = match material {
                 Material::Skin => printed,
-                Material::Paper => std::array::from_fn(|k| facet.near * printed[k] + (1.0 - facet.near) * WALL[k]),
+                Material::Paper | Material::Glass => {
+                    std::array::from_fn(|k| facet.near * printed[k] + (1.0 - facet.near) * WALL[k])
+                }
             };
-            let brightness = 0.3 * ambient[0] + 0.6 * ambient[1] + 0.1 * ambient[2];
-            // Near infrared: dyes fade, hair and cloth are lighter than they look.
-            let albedo = 0.06 + 0.8 * brightness;
+            let albedo = albedo(luma(ambient));
             let lit = lamps.map(|lamp| {
-                let near = light(facet, place(x, y, facet.height, room), lamp, material);
-                let wall = Facet { height: -WALL_MM, normal: [0.0, 0.0, 1.0], near: 0.0 };
-                let far = light(&wall, place(x, y, -WALL_MM, room), lamp, Material::Paper);
+                let near = light(facet, place(at, facet.height, room.distance_mm), lamp, material);
+                let far = wall(at, lamp);
                 room.lamps * albedo * (facet.near * near + (1.0 - facet.near) * far)
             });
             let mut pixel: Pixel = [0; 8];
@@ -93,14 +94,31 @@ pub(crate) fn maps(subject: &Subject, surface: &Surface, material: Material, roo
     Maps { pixels }
 }
 
-/// Where a pixel's surface is, millimetres: perspective makes near things smaller than they look.
-fn place(x: f32, y: f32, height: f32, room: &Room) -> [f32; 3] {
-    let scale = MM_PER_PX * (room.distance_mm - height) / room.distance_mm;
-    [(x - FACE_AT[0]) * scale, (y - FACE_AT[1]) * scale, height]
+/// Brightness of a colour.
+pub(crate) fn luma([red, green, blue]: [f32; 3]) -> f32 {
+    0.3 * red + 0.6 * green + 0.1 * blue
+}
+
+/// How much a surface of this brightness throws back in near infrared: dyes fade, hair and cloth are lighter than they
+/// look.
+pub(crate) fn albedo(brightness: f32) -> f32 {
+    0.06 + 0.8 * brightness
+}
+
+/// Where a surface of this height is that shows at `at`, millimetres: perspective makes near things smaller than they look.
+pub(crate) fn place(at: [f32; 2], height: f32, distance_mm: f32) -> [f32; 3] {
+    let scale = (distance_mm - height) / distance_mm;
+    [at[0] * scale, at[1] * scale, height]
+}
+
+/// Light of a lamp on the wall behind, as [`light`].
+pub(crate) fn wall(at: [f32; 2], lamp: [f32; 3]) -> f32 {
+    let wall = Facet { height: -WALL_MM, normal: [0.0, 0.0, 1.0], near: 0.0 };
+    light(&wall, place(at, -WALL_MM, lamp[2]), lamp, Material::Paper)
 }
 
 /// Light that a lamp throws back from a surface into the lens; 1 from a white sheet at the face, straight before it.
-fn light(facet: &Facet, at: [f32; 3], lamp: [f32; 3], material: Material) -> f32 {
+pub(crate) fn light(facet: &Facet, at: [f32; 3], lamp: [f32; 3], material: Material) -> f32 {
     let to: [f32; 3] = std::array::from_fn(|k| lamp[k] - at[k]);
     let squared = to.iter().map(|v| v * v).sum::<f32>();
     let to = unit(to);
@@ -112,6 +130,7 @@ fn light(facet: &Facet, at: [f32; 3], lamp: [f32; 3], material: Material) -> f32
     let (gloss, sharp) = match material {
         Material::Skin => (0.12, 24),
         Material::Paper => (0.05, 12),
+        Material::Glass => (GLASS_SHINE, 400),
     };
     let shine = gloss * dot(half, facet.normal).max(0.0).powi(sharp);
     (cosine + shine) * aim * lamp[2] * lamp[2] / squared
@@ -125,6 +144,8 @@ fn fixed(linear: f32) -> u16 {
     (linear.clamp(0.0, 1.0) * ONE as f32) as u16
 }
 
+/// What glass mirrors against what white paper scatters, at the mirror's angle: a lamp seen in it outshines everything.
+const GLASS_SHINE: f32 = 30.0;
 /// The plain wall behind a print.
 const WALL: [f32; 3] = [0.22, 0.23, 0.25];
 /// The wall is so far behind the face, millimetres.

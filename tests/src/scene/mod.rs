@@ -12,13 +12,14 @@
 //! shadows, rolling shutter, lens, subsurface scattering.
 
 mod bridge;
-mod camera;
-mod kiosk;
-mod lamps;
-mod presentation;
-mod random;
-mod subject;
-mod surface;
+pub(crate) mod camera;
+pub(crate) mod clockwork;
+pub(crate) mod kiosk;
+pub(crate) mod lamps;
+pub(crate) mod presentation;
+pub(crate) mod random;
+pub(crate) mod subject;
+pub(crate) mod surface;
 pub mod trial;
 mod triangles;
 

@@ -17,6 +17,8 @@ pub struct Subject {
     pub(crate) colour: Vec<[f32; 3]>,
     /// Landmarks on the canvas: x and y in pixels, z away from the camera in the same unit.
     pub(crate) landmarks: Vec<[f32; 3]>,
+    /// Yaw, pitch and roll of the portrait, degrees.
+    pub(crate) pose: [f32; 3],
 }
 
 /// Why a picture makes no subject.
@@ -103,7 +105,13 @@ impl Subject {
             ((height as f32 * scale) as u32).max(1),
             FilterType::CatmullRom,
         );
-        Ok(Self { colour: canvas(&scaled, to([0.0, 0.0])), landmarks })
+        let pose = [face.pose.yaw, face.pose.pitch, face.pose.roll];
+        Ok(Self { colour: canvas(&scaled, to([0.0, 0.0])), landmarks, pose })
+    }
+
+    /// Whether the portrait is turned so little (20 degrees) that it shows both halves of the face.
+    pub fn looks_ahead(&self) -> bool {
+        self.pose[..2].iter().all(|degrees| degrees.abs() <= 20.0)
     }
 }
 
@@ -113,7 +121,7 @@ impl Subject {
     pub(crate) fn plain() -> Self {
         let landmarks = (0..LANDMARKS as u16)
             .map(|i| [FACE_AT[0] + f32::from(i % 22) * 8.0 - 88.0, FACE_AT[1] + f32::from(i / 22) * 8.0 - 88.0, 0.0]);
-        Self { colour: vec![[0.2; 3]; CANVAS_WIDTH * CANVAS_HEIGHT], landmarks: landmarks.collect() }
+        Self { colour: vec![[0.2; 3]; CANVAS_WIDTH * CANVAS_HEIGHT], landmarks: landmarks.collect(), pose: [0.0; 3] }
     }
 }
 

@@ -4,6 +4,37 @@ use super::camera::{CANVAS_HEIGHT, CANVAS_WIDTH};
 use super::subject::{FACE_AT, MM_PER_PX, Subject};
 use super::triangles::TRIANGLES;
 
+/// How a surface is cut into pixels: the canvas of a picture, or the few of the light grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raster {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) mm_per_px: f32,
+    /// Where the middle of the face is, pixels.
+    pub(crate) middle: [f32; 2],
+}
+
+/// The whole picture with its rim.
+pub(crate) const CANVAS: Raster =
+    Raster { width: CANVAS_WIDTH, height: CANVAS_HEIGHT, mm_per_px: MM_PER_PX, middle: FACE_AT };
+
+impl Raster {
+    /// From the middle of the face to a pixel, millimetres at the face.
+    pub(crate) fn mm(&self, pixel: usize) -> [f32; 2] {
+        let place = [(pixel % self.width) as f32, (pixel / self.width) as f32];
+        std::array::from_fn(|k| (place[k] - self.middle[k]) * self.mm_per_px)
+    }
+
+    /// The pixel (in fractions) at a place in millimetres.
+    pub(crate) fn px(&self, mm: [f32; 2]) -> [f32; 2] {
+        std::array::from_fn(|k| mm[k] / self.mm_per_px + self.middle[k])
+    }
+
+    fn facets(&self, facet: impl Fn([f32; 2]) -> Facet) -> Surface {
+        (0..self.width * self.height).map(|pixel| facet(self.mm(pixel))).collect()
+    }
+}
+
 /// One pixel of a surface.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facet {
@@ -15,7 +46,7 @@ pub(crate) struct Facet {
     pub(crate) near: f32,
 }
 
-/// A surface over the whole canvas.
+/// A surface over the whole raster, row by row.
 pub(crate) type Surface = Vec<Facet>;
 
 /// How a sheet of paper is held.
@@ -31,13 +62,12 @@ pub struct Sheet {
 
 /// Half the paper's sides, millimetres: A3, so that head and shoulders are life-size.
 const HALF_PAPER_MM: [f32; 2] = [148.5, 210.0];
-/// Soft rims are so wide, pixels.
-const RIM_PX: f32 = 8.0;
+/// Soft rims are so wide, millimetres.
+const RIM_MM: f32 = 5.5;
 
 impl Sheet {
-    pub(crate) fn surface(&self) -> Surface {
-        canvas(|x, y| {
-            let (mm_x, mm_y) = ((x - FACE_AT[0]) * MM_PER_PX, (y - FACE_AT[1]) * MM_PER_PX);
+    pub(crate) fn surface(&self, raster: &Raster) -> Surface {
+        raster.facets(|[mm_x, mm_y]| {
             let (cos, sin) = (self.across.cos(), self.across.sin());
             let s = ((mm_x * cos + mm_y * sin) / self.radius_mm).clamp(-0.95, 0.95);
             let root = (1.0 - s * s).sqrt();
@@ -45,7 +75,7 @@ impl Sheet {
             let steep = s / root;
             // Height falls by the tilt and by the bend; the normal leans the other way.
             let slope = [-self.tilt[0] - steep * cos, -self.tilt[1] - steep * sin];
-            let inside = |v: f32, half: f32| ((half - v.abs()) / (RIM_PX * MM_PER_PX)).clamp(0.0, 1.0);
+            let inside = |v: f32, half: f32| ((half - v.abs()) / RIM_MM).clamp(0.0, 1.0);
             Facet {
                 height: bend - self.tilt[0] * mm_x - self.tilt[1] * mm_y,
                 normal: unit([-slope[0], -slope[1], 1.0]),
@@ -55,36 +85,49 @@ impl Sheet {
     }
 }
 
-/// The living head: the mesh's relief, and a plain head and shoulders around it.
+/// The living head of a portrait on its canvas.
 pub(crate) fn head(subject: &Subject) -> Surface {
-    let body = Body::of(subject);
-    let mut surface = canvas(|x, y| body.facet(x, y));
-    soften(&mut surface);
     let points: Vec<[f32; 3]> = subject
         .landmarks
         .iter()
         .map(|[x, y, z]| [(x - FACE_AT[0]) * MM_PER_PX, (y - FACE_AT[1]) * MM_PER_PX, -z * MM_PER_PX])
         .collect();
+    relief(&points, &points, &CANVAS, |_, _| ())
+}
+
+/// A head: the relief of `points` (millimetres from the middle of the face; x right, y down, z towards the camera), which
+/// show at `seen` (x and y), and a plain head and shoulders around them. `covered` is told for every pixel of the face
+/// the triangle and the shares of its corners.
+pub(crate) fn relief(
+    points: &[[f32; 3]],
+    seen: &[[f32; 3]],
+    raster: &Raster,
+    mut covered: impl FnMut(usize, ([usize; 3], [f32; 3])),
+) -> Surface {
+    let body = Body::of(seen);
+    let mut surface = raster.facets(|at| body.facet(at));
+    soften(&mut surface, raster);
     let base = [33, 263, 61, 291].iter().map(|&i| points[i][2]).sum::<f32>() / 4.0;
-    let normals = vertex_normals(&points);
+    let normals = vertex_normals(points);
     let mut depth = vec![f32::NEG_INFINITY; surface.len()];
     for corners in TRIANGLES {
         let corners = corners.map(usize::from);
-        let flat = corners.map(|i| [subject.landmarks[i][0], subject.landmarks[i][1]]);
-        each_pixel(flat, |pixel, shares| {
+        let flat = corners.map(|i| raster.px([seen[i][0], seen[i][1]]));
+        each_pixel(flat, raster, |pixel, shares| {
             let mix = |k: usize, of: &[[f32; 3]]| (0..3).map(|c| shares[c] * of[corners[c]][k]).sum::<f32>();
-            let height = mix(2, &points) - base;
+            let height = mix(2, points) - base;
             if height > depth[pixel] {
                 depth[pixel] = height;
                 let normal = unit([mix(0, &normals), mix(1, &normals), mix(2, &normals)]);
                 surface[pixel] = Facet { height, normal, near: 1.0 };
+                covered(pixel, (corners, shares));
             }
         });
     }
     surface
 }
 
-/// Head and shoulders without a face.
+/// Head and shoulders without a face, millimetres.
 struct Body {
     centre: [f32; 2],
     chin: f32,
@@ -92,20 +135,20 @@ struct Body {
 }
 
 impl Body {
-    fn of(subject: &Subject) -> Self {
-        let (top, chin) = (subject.landmarks[10], subject.landmarks[152]);
+    fn of(seen: &[[f32; 3]]) -> Self {
+        let (top, chin) = (seen[10], seen[152]);
         let height = ((chin[0] - top[0]).powi(2) + (chin[1] - top[1]).powi(2)).sqrt();
         Self { centre: [(top[0] + chin[0]) / 2.0, (top[1] + chin[1]) / 2.0 - 0.12 * height], chin: chin[1], height }
     }
 
-    fn facet(&self, x: f32, y: f32) -> Facet {
+    fn facet(&self, [x, y]: [f32; 2]) -> Facet {
         let (rx, ry) = (0.6 * self.height, 0.76 * self.height);
         let (u, v) = ((x - self.centre[0]) / rx, (y - self.centre[1]) / ry);
         let radius = (u * u + v * v).sqrt();
-        let head = ((1.0 - radius) * rx / RIM_PX).clamp(0.0, 1.0);
+        let head = ((1.0 - radius) * rx / RIM_MM).clamp(0.0, 1.0);
         let wide = (0.45 + 1.1 * (y - self.chin) / self.height).clamp(0.4, 1.5) * self.height;
         let inside = (wide - (x - self.centre[0]).abs()).min(y - (self.chin - 0.2 * self.height));
-        let torso = (inside / RIM_PX).clamp(0.0, 1.0);
+        let torso = (inside / RIM_MM).clamp(0.0, 1.0);
         // Deeper and steeper towards the rim of the head, as on an egg; the chest leans back a little.
         let lean = radius.min(0.9);
         let egg = unit([1.2 * u * lean, 0.9 * v * lean, 1.0]);
@@ -119,22 +162,15 @@ impl Body {
     }
 }
 
-fn canvas(facet: impl Fn(f32, f32) -> Facet) -> Surface {
-    (0..CANVAS_WIDTH * CANVAS_HEIGHT)
-        .map(|pixel| facet((pixel % CANVAS_WIDTH) as f32, (pixel / CANVAS_WIDTH) as f32))
-        .collect()
-}
-
 /// Rounds what is not the face: running means of normals and heights along rows, then along columns.
-fn soften(surface: &mut Surface) {
-    const REACH: usize = 6;
-    for (step, count, other, others) in
-        [(1, CANVAS_WIDTH, CANVAS_WIDTH, CANVAS_HEIGHT), (CANVAS_WIDTH, CANVAS_HEIGHT, 1, CANVAS_WIDTH)]
-    {
+fn soften(surface: &mut Surface, raster: &Raster) {
+    let reach = (SOFT_MM / raster.mm_per_px).round() as usize;
+    let (width, height) = (raster.width, raster.height);
+    for (step, count, other, others) in [(1, width, width, height), (width, height, 1, width)] {
         for line in 0..others {
             let old: Vec<Facet> = (0..count).map(|i| surface[line * other + i * step]).collect();
             for i in 0..count {
-                let window = &old[i.saturating_sub(REACH)..(i + REACH + 1).min(count)];
+                let window = &old[i.saturating_sub(reach)..(i + reach + 1).min(count)];
                 let sum = |of: &dyn Fn(&Facet) -> f32| window.iter().map(of).sum::<f32>() / window.len() as f32;
                 let facet = &mut surface[line * other + i * step];
                 facet.normal = unit(std::array::from_fn(|k| sum(&|facet| facet.normal[k])));
@@ -143,6 +179,9 @@ fn soften(surface: &mut Surface) {
         }
     }
 }
+
+/// How far the softening reaches, millimetres.
+const SOFT_MM: f32 = 4.1;
 
 /// Normals of the vertices: those of their triangles by area, towards the camera.
 fn vertex_normals(points: &[[f32; 3]]) -> Vec<[f32; 3]> {
@@ -162,8 +201,8 @@ fn vertex_normals(points: &[[f32; 3]]) -> Vec<[f32; 3]> {
     sums.into_iter().map(unit).collect()
 }
 
-/// Calls `paint` with every pixel of the canvas inside the triangle, and the corners' shares there.
-fn each_pixel(corners: [[f32; 2]; 3], mut paint: impl FnMut(usize, [f32; 3])) {
+/// Calls `paint` with every pixel inside the triangle, and the corners' shares there.
+fn each_pixel(corners: [[f32; 2]; 3], raster: &Raster, mut paint: impl FnMut(usize, [f32; 3])) {
     let [a, b, c] = corners;
     let area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1]);
     if area.abs() < 1e-6 {
@@ -174,13 +213,13 @@ fn each_pixel(corners: [[f32; 2]; 3], mut paint: impl FnMut(usize, [f32; 3])) {
         let high = a[k].max(b[k]).max(c[k]).ceil().max(0.0) as usize;
         low..=high.min(limit - 1)
     };
-    for y in range(1, CANVAS_HEIGHT) {
-        for x in range(0, CANVAS_WIDTH) {
+    for y in range(1, raster.height) {
+        for x in range(0, raster.width) {
             let (px, py) = (x as f32 - a[0], y as f32 - a[1]);
             let s = (px * (c[1] - a[1]) - (c[0] - a[0]) * py) / area;
             let t = ((b[0] - a[0]) * py - px * (b[1] - a[1])) / area;
             if s >= 0.0 && t >= 0.0 && s + t <= 1.0 {
-                paint(y * CANVAS_WIDTH + x, [1.0 - s - t, s, t]);
+                paint(y * raster.width + x, [1.0 - s - t, s, t]);
             }
         }
     }

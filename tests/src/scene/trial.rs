@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use didar_agent::perception::sample;
-use didar_liveness::{Evidence, Policy, Recording, Sequencer, TranscriptBuilder};
+use didar_liveness::{Evidence, Policy, Recording, TranscriptBuilder};
 use didar_protocol::id::{AttemptId, DeviceId};
 use didar_protocol::light_code::{CodeShape, Light, light_code};
 use didar_protocol::message::{Motion, PassiveSummary};
@@ -14,16 +14,14 @@ use didar_vision::{
 };
 
 use super::camera::{HEIGHT, PixelOrder, WIDTH};
+use super::clockwork::Clockwork;
 use super::kiosk::Kiosk;
-use super::lamps::LampLog;
 use super::random::Random;
 
 /// Frames before the code, while the person finds the place.
 const FRAMES_BEFORE: u32 = 12;
 /// Every so many of them the passive network looks.
 const PASSIVE_EVERY: u32 = 3;
-/// Longest time from a due order to the lamp, microseconds: the loop's latency.
-const LATENCY_US: f32 = 2_500.0;
 
 /// The code of a seed, as a matcher would choose it.
 pub fn code(seed: u64, shape: CodeShape) -> Vec<Light> {
@@ -48,44 +46,22 @@ pub fn attempt(
     perceiver.reset();
     let code = code(seed, shape);
     let camera = kiosk.camera();
-    let mut random = Random::new(seed ^ 0xc0de);
     let mut watch = Watch::new(TranscriptBuilder::new(shape, &code, camera.facts(&kiosk.room())));
-    let mut lamps = LampLog::default();
-    // The kiosk's clock began some time ago, and the code begins anywhere between two frames.
-    let first_us = 5_000_000 + u64::from(random.next() as u16);
-    let begin_us = first_us + u64::from(FRAMES_BEFORE * camera.frame_us) + random.between(0.0, 33_000.0) as u64;
-    let slot_us = u32::from(shape.frames_per_slot) * camera.frame_us;
-    let mut sequencer = Sequencer::new(&code, slot_us, begin_us);
+    let mut clockwork = Clockwork::new(&code, shape, camera, FRAMES_BEFORE, Random::new(seed ^ 0xc0de));
     let mut pixels = Vec::new();
-    for frame in 0.. {
-        let start_us = first_us + u64::from(frame * camera.frame_us);
-        while let Some(due_us) = sequencer.deadline_us().filter(|due| *due < start_us + u64::from(camera.exposure_us)) {
-            let at_us = due_us + random.between(100.0, LATENCY_US) as u64;
-            if let Some(order) = sequencer.due(at_us) {
-                lamps.switched(at_us + u64::from(camera.lamp_delay_us), order.light());
-                watch.builder.switched(since(begin_us, at_us), order.light());
-            }
-        }
-        let recipe = kiosk.expose(start_us, &lamps);
+    while let Some(start_us) = clockwork.next_frame(&mut watch.builder) {
+        let before = clockwork.frames() <= FRAMES_BEFORE;
+        let recipe = kiosk.expose(start_us, clockwork.lamps());
         kiosk.render(&recipe, PixelOrder::Yuyv, &mut pixels);
         let view = FrameView::new(PixelOrder::Yuyv.format(), WIDTH as u32, HEIGHT as u32, WIDTH * 2, &pixels)
             .expect("the scene's frames are whole");
-        let Some(face) = perceiver.look(&view)?.face else {
-            if frame < FRAMES_BEFORE { continue } else { return Ok(None) }
-        };
-        if frame < FRAMES_BEFORE && frame % PASSIVE_EVERY == 0 {
+        let Some(face) = perceiver.look(&view)?.face else { if before { continue } else { return Ok(None) } };
+        if before && clockwork.frames() % PASSIVE_EVERY == 1 {
             watch.passive(perceiver, &view, &face)?;
         }
-        watch.look(&view, &face, start_us.checked_sub(begin_us));
-        if sequencer.is_over() {
-            break;
-        }
+        watch.look(&view, &face, clockwork.since_begin(start_us));
     }
     watch.finish(perceiver, code).map(Some)
-}
-
-fn since(begin_us: u64, at_us: u64) -> u32 {
-    u32::try_from(at_us.saturating_sub(begin_us)).unwrap_or(u32::MAX)
 }
 
 /// What is gathered while watching.
@@ -125,7 +101,7 @@ impl Watch {
     }
 
     /// `code_us`: start of exposure since the code's begin, if it has begun.
-    fn look(&mut self, view: &FrameView<'_>, face: &Face, code_us: Option<u64>) {
+    fn look(&mut self, view: &FrameView<'_>, face: &Face, code_us: Option<u32>) {
         light_grid(view, face, &mut self.grid);
         let middle = face.five.iter().fold([0.0, 0.0], |sum, p| [sum[0] + p[0] / 5.0, sum[1] + p[1] / 5.0]);
         self.motion.frames += 1;
@@ -137,7 +113,7 @@ impl Watch {
         if self.first.is_none() {
             self.first = Some(align(view, face));
         }
-        let Some(at_us) = code_us.and_then(|us| u32::try_from(us).ok()) else { return };
+        let Some(at_us) = code_us else { return };
         self.builder.frame(sample(face, &self.grid, at_us, 0));
         self.last = Some(align(view, face));
     }
