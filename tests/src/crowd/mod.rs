@@ -14,6 +14,7 @@ mod cells;
 mod conditions;
 mod forms;
 mod jitter;
+mod lighting;
 mod person;
 mod sample;
 mod species;
