@@ -22,7 +22,7 @@ use didar_protocol::message::AuditEntry;
 use didar_protocol::seal::Signer;
 
 use crate::edge::{Health, Outbox, OutboxError};
-pub use disk::{Change, Disk, DiskError};
+pub use disk::{Change, Disk, DiskError, Pair};
 use store::Store;
 
 /// Records that an outbox holds by default: 30 days at 1,000 attempts a day, and some starts.

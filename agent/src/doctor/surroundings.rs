@@ -84,7 +84,7 @@ pub(super) fn certificate_and_broker(config: &Config) -> Vec<Finding> {
 
 /// A connection as far as both certificates.
 fn reach(config: &Config) -> Result<()> {
-    let identity = Identity::open(&config.site, &config.device)?;
+    let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(0));
     let trust = Arc::new(TrustAnchor::open(&config.site, clock)?);
     let name = ServerName::try_from(config.broker.server_name.clone()).context("broker.server_name")?;

@@ -8,6 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// A small ordered store with a file beside it.
 pub trait Disk: Send {
     /// The value under `key`.
@@ -20,7 +23,7 @@ pub trait Disk: Send {
     ///
     /// # Errors
     /// The disk cannot be read.
-    fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiskError>;
+    fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<Pair>, DiskError>;
 
     /// The keys from `first` to `last`, both included, in order.
     ///
@@ -109,7 +112,7 @@ impl Disk for SledDisk {
         Ok(value.map(|bytes| bytes.to_vec()))
     }
 
-    fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiskError> {
+    fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<Pair>, DiskError> {
         let read = |item: sled::Result<(sled::IVec, sled::IVec)>| {
             item.map(|(key, value)| (key.to_vec(), value.to_vec()))
                 .map_err(|cause| DiskError::Sled { doing: "reading", cause })

@@ -191,7 +191,7 @@ fn golden_recordings_are_judged_to_the_same_bytes() {
         ("live", room(|_| {})),
         ("live-flickering", room(|world| (world.ambient, world.flicker) = (0.3, 0.3))),
         ("live-rolling", room(|world| (world.flicker, world.readout_us) = (0.2, 8_000))),
-        ("too-bright", room(|world| world.lamps = 0.8)),
+        ("live-clipped", room(|world| world.lamps = 0.8)),
         ("left-lamp-dark", room(|world| world.strength[0] = 0.0)),
         ("too-much-infrared", room(|world| world.ambient = 1.0)),
     ];

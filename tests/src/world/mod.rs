@@ -559,9 +559,6 @@ fn findings(code: Vec<Light>) -> Findings {
         focal_px10: 7_300,
         noise_milli: 0,
         spectrum: Spectrum::ColourNoFilter,
-        readout_us: 0,
-        focal_px10: 6_000,
-        noise_milli: 0,
     };
     Findings {
         transcript: Some(LightTranscript {
