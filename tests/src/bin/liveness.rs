@@ -107,12 +107,24 @@ fn print_tally(outcomes: &[Outcome]) {
 }
 
 fn print_rows(outcomes: &[Outcome]) {
-    println!("profile,species,verdict,reason,beta,distance_mm,yaw,pitch,ambient,flicker,glasses,sway_px,tone");
+    println!(
+        "profile,species,verdict,reason,beta,distance_mm,yaw,pitch,ambient,flicker,glasses,sway_px,tone,weaker,contrast"
+    );
     for o in outcomes {
         let (profile, species, [yaw, pitch]) = (o.profile.name(), o.species.name(), o.turned_deg);
         println!(
-            "{profile},{species},{:?},{},{},{:.0},{yaw:.1},{pitch:.1},{:.3},{},{},{:.2},{:.3}",
-            o.verdict, o.reason, o.beta, o.distance_mm, o.ambient, o.flicker, o.glasses, o.sway_px, o.tone
+            "{profile},{species},{:?},{},{},{:.0},{yaw:.1},{pitch:.1},{:.3},{},{},{:.2},{:.3},{},{}",
+            o.verdict,
+            o.reason,
+            o.beta,
+            o.distance_mm,
+            o.ambient,
+            o.flicker,
+            o.glasses,
+            o.sway_px,
+            o.tone,
+            o.response[0],
+            o.response[1]
         );
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Outcome {
     pub reason: &'static str,
     /// The relief's figure, thousandths; none where the judge did not come so far.
     pub beta: i64,
+    /// Responses of the face to the weaker lamp, and of the face against the background's; thousandths.
+    pub response: [i64; 2],
     pub distance_mm: f32,
     /// Yaw and pitch.
     pub turned_deg: [f32; 2],
@@ -94,6 +96,7 @@ fn one(series: &Series, people: &[Arc<Person>], policy: &Policy, seed: u64) -> O
     let (capture, code) = present(series.species, people, series.profile, series.ambient, seed);
     let evidence = capture.play(&code).judge(policy);
     let conditions = capture.conditions();
+    let figure = |name| evidence.figure(name).unwrap_or(0);
     Outcome {
         species: series.species,
         profile: series.profile,
@@ -103,7 +106,8 @@ fn one(series: &Series, people: &[Arc<Person>], policy: &Policy, seed: u64) -> O
             Answer::Inconclusive(_) => Verdict::Inconclusive,
         },
         reason: evidence.answer().reason().name(),
-        beta: evidence.figure("beta").unwrap_or(0),
+        beta: figure("beta"),
+        response: [figure("response-left").min(figure("response-right")), figure("contrast")],
         distance_mm: conditions.distance_mm,
         turned_deg: [conditions.pose_deg[0], conditions.pose_deg[1]],
         ambient: conditions.ambient,
