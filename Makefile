@@ -25,7 +25,6 @@ rig: build
 
 ## test: every test of the workspace
 test: setup
-	cargo build --locked --workspace
 	cargo test --locked --workspace
 
 ## check: format, lints, documentation, licences, fuzz targets
