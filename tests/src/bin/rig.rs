@@ -46,7 +46,7 @@ const SEED: u64 = 20_260_712;
 /// The board of the guest.
 const BOARD: &str = "rig";
 /// Frames a second that are tried, the highest first.
-const RATES: [u64; 4] = [30, 15, 10, 5];
+const RATES: [u64; 3] = [30, 15, 10];
 /// How long the guest's feeder may take to do what it was told, at our clock.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How each scene must end.
@@ -238,9 +238,11 @@ fn highest_rate(stage: &Stage, booth: &mut Booth) -> Result<(u64, Value)> {
         // A frame that the rig was too late to render never came to the camera.
         read["late"] = json!(late(booth)? - before);
         println!("capture alone at {rate} frames/s: {read}");
-        let fits = read["lost"] == 0 && read["late"] == 0;
+        let none_lost = read["lost"] == 0;
+        let fits = none_lost && read["late"] == 0;
         tried.push(read);
-        if fits {
+        // At the lowest rate a host that renders too slowly is borne: what it was late for is in the summary.
+        if fits || none_lost && rate == RATES[RATES.len() - 1] {
             return Ok((rate, json!(tried)));
         }
     }
