@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo test check bench eval liveness world models fuzz fuzz-smoke sbom clean
+.PHONY: help setup build demo rig test check bench eval liveness world models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,9 +17,14 @@ demo: build
 	cargo build --release --locked -p didar-tests --bin demo
 	target/release/demo $(ARGS)
 
+## rig: the shipped agent in a virtual machine with a V4L2 camera, GPIO lines and a screen; target/rig/summary.json
+rig: build
+	cargo build --release --locked -p didar-tests --bin rig --bin rig-guest
+	tests/rig/image.sh target/release/didar-agent target/release/rig-guest
+	target/release/rig $(ARGS)
+
 ## test: every test of the workspace
 test: setup
-	cargo build --locked --workspace
 	cargo test --locked --workspace
 
 ## check: format, lints, documentation, licences, fuzz targets

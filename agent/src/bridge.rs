@@ -294,10 +294,11 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let peer = thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
-            stream.write_all(&sent).unwrap();
+            // An agent that has seen enough hangs up in the middle of what is sent: no error of this peer's.
+            let _ = stream.write_all(&sent);
             // Nothing more comes, but orders are still taken: they must not fail before the frame was read.
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
-            stream.read_to_end(&mut Vec::new()).unwrap();
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         let (mut camera, lamps, screen) = devices(&path, (480, 320), Arc::new(SystemClock::new(0)), Arc::default());
         let result = next(&mut camera);

@@ -1,8 +1,8 @@
 //! What the fuzz targets share. A target of another crate's decoder belongs here too: one file in `targets/`, one
 //! `[[bin]]` in `Cargo.toml`.
 //!
-//! The decoders of agent and matcher that stand by themselves are included as source: linking those crates would build
-//! broker client, database and screen anew with the fuzzer's flags, and a smoke run would take minutes more.
+//! The decoders of the other crates that stand by themselves are included as source: linking those crates would build
+//! broker client, database, screen and models anew with the fuzzer's flags, and a smoke run would take minutes more.
 
 #![allow(dead_code)]
 
@@ -12,6 +12,8 @@ pub mod answer;
 pub mod ca;
 #[path = "../../matcher/src/files.rs"]
 pub mod files;
+#[path = "../../vision/src/frame.rs"]
+pub mod frame;
 #[path = "../../matcher/src/pki.rs"]
 pub mod pki;
 #[path = "../../matcher/src/est/wire.rs"]

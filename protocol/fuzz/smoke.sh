@@ -9,8 +9,6 @@ seconds=${1:-5}
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${DIDAR_FUZZ_TARGET:-target}
 mkdir -p artifacts
-# The flags of build.sh replace those of .cargo/config.toml, and with them where a program finds TensorFlow Lite.
-export LD_LIBRARY_PATH="../../native/$(uname -m)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 for source in targets/*.rs; do
   name=$(basename "$source" .rs)
   corpus="$target/corpus/$name"

@@ -2,7 +2,8 @@
 //!
 //! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`crowd`], thousands of attempts before it,
 //! [`site`], a centre and a kiosk as real processes, [`cable`], a network cable that can be pulled, [`kiosk_app`], the
-//! kiosk's application, [`world`], everything breaking in simulation. Not here: anything that ships.
+//! kiosk's application, [`world`], everything breaking in simulation, [`rig`], the virtual machine. Not
+//! here: anything that ships.
 //! Start reading at [`site::Site`].
 
 pub mod cable;
@@ -10,6 +11,7 @@ pub mod crowd;
 pub mod kiosk_app;
 pub mod people;
 pub mod process;
+pub mod rig;
 pub mod scene;
 pub mod site;
 pub mod stage;

@@ -61,6 +61,21 @@ impl Site {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let programs =
             Programs { agent: process::sibling("didar-agent")?, matcher: process::sibling("didar-matcher")? };
+        Self::serve(folder, manifest, programs)
+    }
+
+    /// The same site, served anew after `edit` has changed the matcher's configuration.
+    pub fn reconfigured(mut self, manifest: &Path, edit: impl FnOnce(&mut toml::Table)) -> Result<Self> {
+        self.matcher.stop()?;
+        let path = self.centre().join("matcher/matcher.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut table: toml::Table = text.parse()?;
+        edit(&mut table);
+        std::fs::write(&path, toml::to_string(&table)?).with_context(|| format!("writing {}", path.display()))?;
+        Self::serve(&self.folder, manifest, self.programs)
+    }
+
+    fn serve(folder: &Path, manifest: &Path, programs: Programs) -> Result<Self> {
         let centre = folder.join("centre");
         let arguments = ["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?].map(str::to_owned);
         let matcher = Process::start("didar-matcher", &programs.matcher, &arguments, &folder.join("matcher.log"))?;

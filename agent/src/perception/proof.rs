@@ -2,6 +2,8 @@
 //!
 //! Everything here lives as long as the attempt and is wiped with it.
 
+use std::time::Duration;
+
 use didar_liveness::{Answer, Live, Policy, TranscriptBuilder, judge};
 use didar_protocol::id::AttemptId;
 use didar_protocol::light_code::{CodeShape, Light};
@@ -214,6 +216,7 @@ impl Collector {
     pub(super) fn judge(mut self, perceiver: &mut Perceiver, policy: &Policy) -> Result<Event, VisionError> {
         let attempt = self.order.attempt;
         let mut transcript = self.builder.finish();
+        self.tell_slots(&transcript);
         let chosen = self.choose(&transcript);
         transcript.embedded_at_us = chosen.as_ref().map(|chosen| chosen.at_us);
         let mut findings = self.findings(perceiver)?;
@@ -250,6 +253,15 @@ impl Collector {
             (Answer::Live(_), None) => refuted(Finding::Inconclusive, Reason::TooFewFrames, findings),
             (Answer::Spoof(reason), _) => refuted(Finding::Spoof, reason, findings),
             (Answer::Inconclusive(reason), _) => refuted(Finding::Inconclusive, reason, findings),
+        }
+    }
+
+    /// Which frame was taken for which slot, by the camera's clock: who knows what the light truly was can compare.
+    fn tell_slots(&self, transcript: &LightTranscript) {
+        for frame in &transcript.frames {
+            let Some(light) = transcript.code.get(usize::from(frame.slot)) else { continue };
+            let at = self.order.start.after(Duration::from_micros(frame.at_us.into()));
+            tracing::debug!("slot {} {light} frame {} us", frame.slot, at.as_nanos().div_ceil(1000));
         }
     }
 

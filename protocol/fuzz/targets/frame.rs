@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use didar_vision::{PixelFormat, Unpacker};
+use didar_fuzz::frame::{PixelFormat, Unpacker};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut unpacker = Unpacker::new();

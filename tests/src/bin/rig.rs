@@ -1,0 +1,376 @@
+//! The rig: the shipped agent in a virtual machine with a real V4L2 camera, real GPIO lines and a real screen; the
+//! demo's centre outside, over mutual TLS. Outcomes and measures go to target/rig/summary.json.
+#![allow(clippy::print_stdout, reason = "telling in the terminal what happens is what this program is for")]
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use didar_tests::people::{self, ASTRONAUT, HOPPER};
+use didar_tests::rig::CONFIG;
+use didar_tests::rig::control::Control;
+use didar_tests::rig::feed::Feed;
+use didar_tests::rig::kiosk::{self, Near, Settings};
+use didar_tests::rig::machine::{Machine, Plan};
+use didar_tests::rig::scenes::{Booth, Scene};
+use didar_tests::rig::slots::Tally;
+use didar_tests::scene::{CameraModel, Kiosk, Presentation, Room, Subject};
+use didar_tests::site::{KioskSite, Site};
+use didar_vision::{Models, Perceiver};
+use serde_json::{Value, json};
+
+/// Runs the rig.
+#[derive(Parser)]
+struct Arguments {
+    /// The project's folder.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Where the guest's image is and everything else goes.
+    #[arg(long, default_value = "target/rig")]
+    out: PathBuf,
+    /// How fast the guest's clock runs in the scenes, 1 is as fast as ours; by default what the machine can do.
+    #[arg(long)]
+    speed: Option<f64>,
+    /// How long frames are counted, seconds of the guest.
+    #[arg(long, default_value_t = 60)]
+    count: u64,
+}
+
+/// Seed of sway and noise.
+const SEED: u64 = 20_260_712;
+/// The board of the guest.
+const BOARD: &str = "rig";
+/// Frames a second that are tried, the highest first.
+const RATES: [u64; 3] = [30, 15, 10];
+/// How long the guest's feeder may take to do what it was told, at our clock.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How each scene must end.
+const EXPECTED: [(&str, &str); 9] = [
+    ("grant", "grant"),
+    ("another-person", "deny"),
+    ("print", "spoof"),
+    ("recording", "spoof"),
+    ("pulled-while-positioning", "fault"),
+    ("after-positioning", "grant"),
+    ("pulled-while-proving", "fault"),
+    ("after-proving", "grant"),
+    ("after-kill", "grant"),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("rig: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = rig(&arguments) => done,
+            _ = tokio::signal::ctrl_c() => bail!("stopped; the guest and every process of the rig are ended"),
+        }
+    })
+}
+
+/// Everything that both boots need.
+struct Stage {
+    root: PathBuf,
+    out: PathBuf,
+    site: Site,
+    kiosk: KioskSite,
+    right: Arc<Subject>,
+    other: Arc<Subject>,
+    person: String,
+}
+
+async fn rig(arguments: &Arguments) -> Result<()> {
+    let begun = now();
+    let stage = set_up(arguments)?;
+    let mut summary = json!({ "host_cores": std::thread::available_parallelism()?.get() });
+    let (measured, look_ms) = count_frames(&stage, arguments.count).await?;
+    merge(&mut summary, measured);
+    // A look must fit between two frames, with room for the lamps' thread and the kernel.
+    let fitting = f64::from(CameraModel::default().frame_us) / 1000.0 * 0.6 / look_ms;
+    let speed = arguments.speed.unwrap_or(fitting.clamp(0.01, 1.0));
+    println!("a look takes {look_ms:.0} ms here: the scenes' clock runs at {speed:.3} of ours");
+    merge(&mut summary, scenes(&stage, speed).await?);
+    summary["speed"] = json!(speed);
+    summary["seconds"] = json!(begun.elapsed().as_secs());
+    let path = stage.out.join("summary.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&summary)? + "\n").context("writing the summary")?;
+    stage.site.close()?;
+    println!("summary: {}", path.display());
+    judge(&summary)
+}
+
+fn set_up(arguments: &Arguments) -> Result<Stage> {
+    let root = std::path::absolute(&arguments.root)?;
+    let out = std::path::absolute(&arguments.out)?;
+    let manifest = root.join("models/manifest.toml");
+    let [right, other] = [ASTRONAUT, HOPPER].map(|name| people::portrait(&root, name));
+    let mut perceiver = Perceiver::new(&Models::load(&manifest)?)?;
+    let subjects = [&right, &other].map(|path| Subject::load(path, &mut perceiver).map(Arc::new));
+    let [right_subject, other_subject] = subjects;
+    // Challenge and verdict live by the centre's clock, the kiosk's attempt by a slower one.
+    let site = Site::open(&out.join("run"), &manifest)?.reconfigured(&manifest, |matcher| {
+        matcher["challenge"]["lifetime_s"] = 600.into();
+        matcher["challenge"]["verdict_s"] = 600.into();
+    })?;
+    let person = people::iin("900101", 4, 17).context("no lawful number")?;
+    site.enrol(&person, &right)?;
+    let sockets = out.join("run");
+    let kiosk = site.kiosk("kiosk-0001", &manifest, &sockets, site.broker().port(), 30)?;
+    let person = person.as_str().to_owned();
+    Ok(Stage { root, out, site, kiosk, right: right_subject?, other: other_subject?, person })
+}
+
+/// Boots a guest and puts `stage.right` before its camera.
+fn boot(stage: &Stage, name: &str, speed: f64, settings: &Settings) -> Result<(Machine, Booth)> {
+    let folder = stage.out.join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let archive = kiosk::pack(&stage.kiosk, &stage.root, &folder, settings)?;
+    let archives = [stage.out.join("guest.cpio"), archive];
+    let plan = Plan { kernel: &stage.out.join("vmlinuz"), archives: &archives, speed, folder: &folder };
+    let begun = now();
+    let mut machine = Machine::boot(&plan)?;
+    let control = machine.control()?;
+    println!("{name}: the guest is up after {} s", begun.elapsed().as_secs());
+    let scene = Kiosk::new(Arc::clone(&stage.right), Room::default(), CameraModel::default(), SEED);
+    let feed = Feed::start(&machine.camera(), scene)?;
+    let app = relay(&folder.join("api.sock"), machine.api_port())?;
+    let log = folder.join("agent.log");
+    let (eye, pictures) = (machine.eye(), stage.out.join("pictures"));
+    std::fs::create_dir_all(&pictures)?;
+    Ok((machine, Booth { app, control, feed, subject: stage.person.clone(), log, eye, pictures }))
+}
+
+/// The guest's local API, as a socket on this host.
+fn relay(socket: &Path, port: u16) -> Result<didar_tests::kiosk_app::KioskApp> {
+    let listener = UnixListener::bind(socket).with_context(|| format!("listening on {}", socket.display()))?;
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+            // A connection that breaks is the kiosk application's to notice.
+            let _ = join(near, far);
+        }
+    });
+    Ok(didar_tests::kiosk_app::KioskApp::new(socket))
+}
+
+fn join(near: UnixStream, far: TcpStream) -> std::io::Result<()> {
+    let (mut up_from, mut up_to) = (near.try_clone()?, far.try_clone()?);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut up_from, &mut up_to);
+        let _ = up_to.shutdown(std::net::Shutdown::Write);
+    });
+    std::thread::spawn(move || {
+        let (mut far, mut near) = (far, near);
+        let _ = std::io::copy(&mut far, &mut near);
+        let _ = near.shutdown(std::net::Shutdown::Both);
+    });
+    Ok(())
+}
+
+/// The first boot, at our clock: what the camera's interface carries alone, and what is lost while inference runs.
+async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
+    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::Never, board: BOARD };
+    let (machine, mut booth) = boot(stage, "count", 1.0, &settings)?;
+    let (rate, alone) = highest_rate(stage, &mut booth)?;
+    let look = booth.control.order("look")?;
+    println!("one look, without the agent: {look}");
+    let look_ms = look["ms"].as_f64().context("the time of a look")?;
+    let before_start = booth.control.order("camera")?;
+    booth.start().await?;
+    let id = booth.begin().await?;
+    let counted = booth.count(seconds).await?;
+    booth.app.cancel(&id).await?;
+    println!("with inference at {rate} frames/s: {counted}");
+    let lost = counted["lost"].as_u64().unwrap_or(u64::MAX);
+    booth.said()?;
+    let stopped = booth.control.order("stop")?;
+    if stopped["success"] != true {
+        bail!("the agent did not stop in order: {stopped}");
+    }
+    let bad = bad_devices(&mut booth)?;
+    machine.end(&mut booth.control)?;
+    let facts = json!({
+        "rate": rate,
+        "capture_alone": alone,
+        "lost_frames": lost,
+        "counted": counted,
+        "lost_before": before_start["lost"],
+        "look_ms_in_guest": look_ms,
+        "allocations_per_frame": look["allocations_per_frame"],
+        "copies_per_frame": look["copies_per_frame"],
+        "bad_devices": bad,
+    });
+    Ok((facts, look_ms))
+}
+
+/// The highest rate at which capture alone loses nothing; the board's file in the guest states it from now on.
+fn highest_rate(stage: &Stage, booth: &mut Booth) -> Result<(u64, Value)> {
+    let board = std::fs::read_to_string(stage.root.join("firmware-config/boards").join(format!("{BOARD}.toml")))?;
+    let late = |booth: &mut Booth| -> Result<u64> { Ok(booth.control.order("camera")?["late"].as_u64().unwrap_or(0)) };
+    let mut tried = Vec::new();
+    for rate in RATES {
+        let text = board.replace("rate = 30 ", &format!("rate = {rate} "));
+        booth.control.give(json!({ "order": "write", "path": format!("/didar/boards/{BOARD}.toml"), "text": text }))?;
+        booth.control.give(json!({ "order": "pace", "frame_us": 1_000_000 / rate }))?;
+        // The feeder states the new rate within some milliseconds.
+        std::thread::park_timeout(SETTLE);
+        let before = late(booth)?;
+        let mut read = booth.control.give(json!({ "order": "capture", "seconds": 5 }))?;
+        read["rate"] = json!(rate);
+        // A frame that the rig was too late to render never came to the camera.
+        read["late"] = json!(late(booth)? - before);
+        println!("capture alone at {rate} frames/s: {read}");
+        let none_lost = read["lost"] == 0;
+        let fits = none_lost && read["late"] == 0;
+        tried.push(read);
+        // At the lowest rate a host that renders too slowly is borne: what it was late for is in the summary.
+        if fits || none_lost && rate == RATES[RATES.len() - 1] {
+            return Ok((rate, json!(tried)));
+        }
+    }
+    bail!("capture alone loses frames at every rate: this machine is too busy")
+}
+
+/// What the agent's doctor says of devices that cannot be used.
+fn bad_devices(booth: &mut Booth) -> Result<Value> {
+    let offer = |width: u32, pixels: &str| json!({ "order": "offer", "width": width, "height": 480, "pixels": pixels });
+    let mut told = Vec::new();
+    booth.control.order("hold-line")?;
+    told.push(doctor(booth, "lamp line taken")?);
+    booth.control.order("free-line")?;
+    for (name, width, pixels) in [("camera of another size", 320, "YUYV"), ("camera of another format", 640, "RGB3")] {
+        booth.control.give(offer(width, pixels))?;
+        booth.control.order("pull")?;
+        // The feeder lets the device go within some milliseconds.
+        booth.guest_us()?;
+        std::thread::park_timeout(SETTLE);
+        booth.control.order("plug")?;
+        std::thread::park_timeout(SETTLE);
+        told.push(doctor(booth, name)?);
+    }
+    booth.control.order("pull")?;
+    std::thread::park_timeout(SETTLE);
+    told.push(doctor(booth, "no camera")?);
+    Ok(json!(told))
+}
+
+fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
+    let (code, out, err) = booth.control.run(&["/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
+    println!("{name}: doctor ends with {code}");
+    let said = serde_json::from_str::<Value>(&out).unwrap_or_else(|_| json!(out));
+    Ok(json!({ "device": name, "code": code, "said": said, "log": err }))
+}
+
+/// The second boot, at a clock that suits the interpreted processor: attempts of every kind.
+async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
+    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::AsShipped, board: BOARD };
+    let (machine, mut booth) = boot(stage, "scenes", speed, &settings)?;
+    let pid = booth.start().await?;
+    let mut played = Vec::new();
+    let mut play = |scene: Scene| {
+        println!(
+            "{:<32} {:<12} {:<20} {:>6} ms  slots {}/{}  tries {}",
+            scene.name, scene.outcome, scene.reason, scene.ms, scene.tally.right, scene.tally.slots, scene.tries
+        );
+        played.push(scene);
+    };
+
+    booth.feed.start_recording();
+    play(booth.attempt("grant").await?);
+    let recording = booth.feed.stop_recording();
+    booth.photograph("grant")?;
+    booth.feed.step_up(Arc::clone(&stage.other));
+    play(booth.attempt("another-person").await?);
+    booth.feed.step_up(Arc::clone(&stage.right));
+    booth.feed.present(Presentation::Print);
+    play(booth.attempt("print").await?);
+    booth.feed.present(Presentation::Recording(recording));
+    play(booth.attempt("recording").await?);
+    booth.feed.present(Presentation::Live);
+
+    for (name, after, stage_of_it) in [
+        ("pulled-while-positioning", "after-positioning", "positioning"),
+        ("pulled-while-proving", "after-proving", "hold-still"),
+    ] {
+        let mut pull = |control: &mut Control| control.order("pull").map(drop);
+        play(booth.attempt_once(name, Some((stage_of_it, &mut pull))).await?);
+        booth.control.order("plug")?;
+        booth.wait_for(|state| state["faults"].as_array().is_some_and(Vec::is_empty), "free of faults").await?;
+        play(booth.attempt(after).await?);
+    }
+    let same = booth.control.order("agent")?;
+    let killed = booth.killed_while_lit().await?;
+    println!("killed while lit: {killed}");
+    let again = booth.start().await?;
+    play(booth.attempt("after-kill").await?);
+    booth.said()?;
+    let stopped = booth.control.order("stop")?;
+    machine.end(&mut booth.control)?;
+    let tally = played.iter().fold(Tally::default(), |sum, scene| Tally {
+        slots: sum.slots + scene.tally.slots,
+        right: sum.right + scene.tally.right,
+    });
+    let told: Vec<Value> = played.iter().map(Scene::to_json).collect();
+    Ok(json!({
+        "scenes": told,
+        "slots": tally.slots,
+        "slots_right": tally.right,
+        "same_process": same["pid"] == pid && same["running"] == true,
+        "agent_peak_kb": same["peak_kb"],
+        "killed_while_lit": killed,
+        "started_again": again != pid,
+        "stopped": stopped,
+    }))
+}
+
+/// Fails where the summary is not what must hold.
+fn judge(summary: &Value) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (name, outcome) in EXPECTED {
+        let scenes = summary["scenes"].as_array().into_iter().flatten();
+        let found = scenes.filter(|scene| scene["scene"] == name).map(|scene| scene["outcome"].clone()).next();
+        if found != Some(json!(outcome)) {
+            wrong.push(format!("{name}: {found:?} instead of {outcome}"));
+        }
+    }
+    for (key, expected) in
+        [("lost_frames", json!(0)), ("same_process", json!(true)), ("slots_right", summary["slots"].clone())]
+    {
+        if summary[key] != expected {
+            wrong.push(format!("{key}: {} instead of {expected}", summary[key]));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("the rig went otherwise:\n  {}", wrong.join("\n  "))
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) {
+        into.extend(from);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the rig measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}
