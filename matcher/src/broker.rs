@@ -181,7 +181,8 @@ impl BrokerPlan {
              log_type error\n\
              log_type warning\n\
              log_type notice\n\
-             connection_messages false\n"
+             # Without them a client is not told of whose first word already fails TLS.\n\
+             connection_messages true\n"
         )
     }
 
