@@ -1,6 +1,6 @@
 //! Enrolment over Secure Transport (RFC 7030), the device's end: a certificate for its key, and later the next one.
 //!
-//! **Here:** the client, what it takes for an answer, and the whole of `didar-agent enrol` ([`enrol`]). The server must
+//! **Here:** the client, what it takes for an answer, and the whole of `didar-agent enrol` ([`enrol()`]). The server must
 //! be certified by the CA pinned in the site folder: nothing is trusted on first use.
 //! **Not here:** when to renew ([`crate::renew`]).
 
