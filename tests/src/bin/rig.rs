@@ -88,7 +88,8 @@ struct Stage {
     root: PathBuf,
     out: PathBuf,
     site: Site,
-    kiosk: KioskSite,
+    /// One for each boot: a device that begins its records anew is a copy to the matcher, and is quarantined.
+    kiosks: [KioskSite; 2],
     right: Arc<Subject>,
     other: Arc<Subject>,
     person: String,
@@ -130,19 +131,20 @@ fn set_up(arguments: &Arguments) -> Result<Stage> {
     let person = people::iin("900101", 4, 17).context("no lawful number")?;
     site.enrol(&person, &right)?;
     let sockets = out.join("run");
-    let kiosk = site.kiosk("kiosk-0001", &manifest, &sockets, site.broker().port(), 30)?;
+    let install = |id| site.kiosk(id, &manifest, &sockets, site.broker().port(), 60);
+    let kiosks = [install("kiosk-0001")?, install("kiosk-0002")?];
     let person = person.as_str().to_owned();
-    Ok(Stage { root, out, site, kiosk, right: right_subject?, other: other_subject?, person })
+    Ok(Stage { root, out, site, kiosks, right: right_subject?, other: other_subject?, person })
 }
 
 /// Boots a guest and puts `stage.right` before its camera.
-fn boot(stage: &Stage, name: &str, speed: f64, settings: &Settings) -> Result<(Machine, Booth)> {
+fn boot(stage: &Stage, name: &str, speed: f64, settings: &Settings<'_>) -> Result<(Machine, Booth)> {
     let folder = stage.out.join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let archive = kiosk::pack(&stage.kiosk, &stage.root, &folder, settings)?;
+    let archive = kiosk::pack(settings, &stage.root, &folder)?;
     let archives = [stage.out.join("guest.cpio"), archive];
     let plan = Plan { kernel: &stage.out.join("vmlinuz"), archives: &archives, speed, folder: &folder };
     let begun = now();
@@ -187,7 +189,12 @@ fn join(near: UnixStream, far: TcpStream) -> std::io::Result<()> {
 
 /// The first boot, at our clock: what the camera's interface carries alone, and what is lost while inference runs.
 async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
-    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::Never, board: BOARD };
+    let settings = Settings {
+        kiosk: &stage.kiosks[0],
+        broker_port: stage.site.broker().port(),
+        near: Near::Never,
+        board: BOARD,
+    };
     let (machine, mut booth) = boot(stage, "count", 1.0, &settings)?;
     let (rate, alone) = highest_rate(stage, &mut booth)?;
     let look = booth.control.order("look")?;
@@ -281,7 +288,12 @@ fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
 
 /// The second boot, at a clock that suits the interpreted processor: attempts of every kind.
 async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
-    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::AsShipped, board: BOARD };
+    let settings = Settings {
+        kiosk: &stage.kiosks[1],
+        broker_port: stage.site.broker().port(),
+        near: Near::AsShipped,
+        board: BOARD,
+    };
     let (machine, mut booth) = boot(stage, "scenes", speed, &settings)?;
     let pid = booth.start().await?;
     let mut played = Vec::new();
