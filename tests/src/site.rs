@@ -272,6 +272,11 @@ impl KioskSite {
         Ok(RunningAgent { process, ready_ms: ready_ms.with_context(|| format!("no time in {line:?}"))? })
     }
 
+    /// The device's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Every file that the agent wrote or was given.
     pub fn folder(&self) -> &Path {
         &self.folder

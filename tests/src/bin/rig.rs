@@ -36,7 +36,7 @@ struct Arguments {
     /// How fast the guest's clock runs in the scenes, 1 is as fast as ours; by default what the machine can do.
     #[arg(long)]
     speed: Option<f64>,
-    /// How long frames are counted, seconds of the guest.
+    /// How long frames are counted, seconds of the guest; 0 leaves the first boot out, and then `speed` must be given.
     #[arg(long, default_value_t = 60)]
     count: u64,
 }
@@ -88,7 +88,8 @@ struct Stage {
     root: PathBuf,
     out: PathBuf,
     site: Site,
-    kiosk: KioskSite,
+    /// One for each boot: a device that begins its records anew is a copy to the matcher, and is quarantined.
+    kiosks: [KioskSite; 2],
     right: Arc<Subject>,
     other: Arc<Subject>,
     person: String,
@@ -98,12 +99,17 @@ async fn rig(arguments: &Arguments) -> Result<()> {
     let begun = now();
     let stage = set_up(arguments)?;
     let mut summary = json!({ "host_cores": std::thread::available_parallelism()?.get() });
-    let (measured, look_ms) = count_frames(&stage, arguments.count).await?;
-    merge(&mut summary, measured);
-    // A look must fit between two frames, with room for the lamps' thread and the kernel.
-    let fitting = f64::from(CameraModel::default().frame_us) / 1000.0 * 0.6 / look_ms;
-    let speed = arguments.speed.unwrap_or(fitting.clamp(0.01, 1.0));
-    println!("a look takes {look_ms:.0} ms here: the scenes' clock runs at {speed:.3} of ours");
+    let mut speed = arguments.speed;
+    if arguments.count > 0 {
+        let (measured, look_ms) = count_frames(&stage, arguments.count).await?;
+        merge(&mut summary, measured);
+        // A look must fit between two frames, with room for the lamps' thread and the kernel.
+        let fitting = f64::from(CameraModel::default().frame_us) / 1000.0 * 0.6 / look_ms;
+        speed = speed.or(Some(fitting.clamp(0.01, 1.0)));
+        println!("a look takes {look_ms:.0} ms here");
+    }
+    let speed = speed.context("--count 0 needs --speed")?;
+    println!("the scenes' clock runs at {speed:.3} of ours");
     merge(&mut summary, scenes(&stage, speed).await?);
     summary["speed"] = json!(speed);
     summary["seconds"] = json!(begun.elapsed().as_secs());
@@ -130,19 +136,20 @@ fn set_up(arguments: &Arguments) -> Result<Stage> {
     let person = people::iin("900101", 4, 17).context("no lawful number")?;
     site.enrol(&person, &right)?;
     let sockets = out.join("run");
-    let kiosk = site.kiosk("kiosk-0001", &manifest, &sockets, site.broker().port(), 30)?;
+    let install = |id| site.kiosk(id, &manifest, &sockets, site.broker().port(), 60);
+    let kiosks = [install("kiosk-0001")?, install("kiosk-0002")?];
     let person = person.as_str().to_owned();
-    Ok(Stage { root, out, site, kiosk, right: right_subject?, other: other_subject?, person })
+    Ok(Stage { root, out, site, kiosks, right: right_subject?, other: other_subject?, person })
 }
 
 /// Boots a guest and puts `stage.right` before its camera.
-fn boot(stage: &Stage, name: &str, speed: f64, settings: &Settings) -> Result<(Machine, Booth)> {
+fn boot(stage: &Stage, name: &str, speed: f64, settings: &Settings<'_>) -> Result<(Machine, Booth)> {
     let folder = stage.out.join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let archive = kiosk::pack(&stage.kiosk, &stage.root, &folder, settings)?;
+    let archive = kiosk::pack(settings, &stage.root, &folder)?;
     let archives = [stage.out.join("guest.cpio"), archive];
     let plan = Plan { kernel: &stage.out.join("vmlinuz"), archives: &archives, speed, folder: &folder };
     let begun = now();
@@ -187,7 +194,12 @@ fn join(near: UnixStream, far: TcpStream) -> std::io::Result<()> {
 
 /// The first boot, at our clock: what the camera's interface carries alone, and what is lost while inference runs.
 async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
-    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::Never, board: BOARD };
+    let settings = Settings {
+        kiosk: &stage.kiosks[0],
+        broker_port: stage.site.broker().port(),
+        near: Near::Never,
+        board: BOARD,
+    };
     let (machine, mut booth) = boot(stage, "count", 1.0, &settings)?;
     let (rate, alone) = highest_rate(stage, &mut booth)?;
     let look = booth.control.order("look")?;
@@ -273,7 +285,7 @@ fn bad_devices(booth: &mut Booth) -> Result<Value> {
 }
 
 fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
-    let (code, out, err) = booth.control.run(&["/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
+    let (code, out, err) = booth.control.run(&["/bin/timeout", "90", "/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
     println!("{name}: doctor ends with {code}");
     let said = serde_json::from_str::<Value>(&out).unwrap_or_else(|_| json!(out));
     Ok(json!({ "device": name, "code": code, "said": said, "log": err }))
@@ -281,7 +293,12 @@ fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
 
 /// The second boot, at a clock that suits the interpreted processor: attempts of every kind.
 async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
-    let settings = Settings { broker_port: stage.site.broker().port(), near: Near::AsShipped, board: BOARD };
+    let settings = Settings {
+        kiosk: &stage.kiosks[1],
+        broker_port: stage.site.broker().port(),
+        near: Near::AsShipped,
+        board: BOARD,
+    };
     let (machine, mut booth) = boot(stage, "scenes", speed, &settings)?;
     let pid = booth.start().await?;
     let mut played = Vec::new();

@@ -9,7 +9,9 @@ use super::{API_SOCKET, HOST};
 use crate::site::KioskSite;
 
 /// What differs from the shipped configuration.
-pub struct Settings {
+pub struct Settings<'a> {
+    /// Whose files.
+    pub kiosk: &'a KioskSite,
     /// The broker's port on this host.
     pub broker_port: u16,
     /// Whether a face is ever near enough: if not, the agent looks and guides until the attempt is cancelled.
@@ -31,7 +33,7 @@ pub enum Near {
 ///
 /// # Errors
 /// A file is missing, or `cpio`.
-pub fn pack(kiosk: &KioskSite, root: &Path, folder: &Path, settings: &Settings) -> Result<PathBuf> {
+pub fn pack(settings: &Settings<'_>, root: &Path, folder: &Path) -> Result<PathBuf> {
     let home = folder.join("root/didar");
     if home.exists() {
         std::fs::remove_dir_all(&home)?;
@@ -40,7 +42,7 @@ pub fn pack(kiosk: &KioskSite, root: &Path, folder: &Path, settings: &Settings) 
         std::fs::create_dir_all(home.join(part))?;
     }
     for file in ["device.key", "device.pem", "ca.pem"] {
-        std::fs::copy(kiosk.folder().join("site").join(file), home.join("site").join(file))
+        std::fs::copy(settings.kiosk.folder().join("site").join(file), home.join("site").join(file))
             .with_context(|| format!("the kiosk's {file}"))?;
     }
     for entry in std::fs::read_dir(root.join("firmware-config/boards"))?.flatten() {
@@ -52,9 +54,9 @@ pub fn pack(kiosk: &KioskSite, root: &Path, folder: &Path, settings: &Settings) 
 
 /// The shipped configuration with the rig's places in it. Times are the guest's: the wait for somebody else (challenge,
 /// verdict, connection) is longer, because those live by a faster clock.
-fn configuration(settings: &Settings) -> Result<String> {
+fn configuration(settings: &Settings<'_>) -> Result<String> {
     let mut agent: toml::Table = include_str!("../../../firmware-config/agent.toml").parse()?;
-    agent["device"] = "kiosk-0001".into();
+    agent["device"] = settings.kiosk.id().into();
     agent["board"] = settings.board.into();
     agent["broker"]["host"] = HOST.into();
     agent["broker"]["port"] = i64::from(settings.broker_port).into();
