@@ -11,11 +11,13 @@ use didar_protocol::light_code::Light;
 use didar_vision::{Models, Rect};
 use serde_json::{Value, json};
 
-use super::{Finding, exposure, rate};
+use super::{Finding, Verdict, exposure, rate};
 
 /// What to do with lamps that give no light.
 pub(super) const NO_LIGHT: &str =
     "check the lamp's supply, its line in the board's file and its plug, and that the camera sees infrared";
+/// What to do with lines that cannot be had.
+const NO_LINE: &str = "free the line or name another, and see that this user may open it";
 /// What to do with light that comes late.
 pub(super) const LATE: &str = "use a camera whose driver stamps frames, and a line that is switched directly";
 
@@ -103,11 +105,20 @@ fn wanted(need: &Need) -> String {
     format!("; {need} wanted")
 }
 
-pub(super) fn lamps(bench: &mut Bench, config: &Config) -> Vec<Finding> {
+/// The lamps' lines, and their light where the `camera` could show it.
+pub(super) fn lamps(bench: &mut Bench, config: &Config, camera: &Finding) -> Vec<Finding> {
     let board = &config.board;
     if board.lamps == LampsDevice::None {
         let cure = "name the lamps in the board's file";
         return vec![Finding::doubtful("lamps", "the board has none: nobody can be let in", cure, json!({}))];
+    }
+    // Before any picture is taken: a line that is taken needs no camera to be seen.
+    if let Err(error) = bench.lamps.set(Light::Off) {
+        return vec![Finding::bad("lamps", error.to_string(), NO_LINE, json!({}))];
+    }
+    if camera.verdict == Verdict::Bad {
+        let says = "their lines can be had; without a camera nobody sees their light";
+        return vec![Finding::doubtful("lamps", says, "mend the camera first", json!({}))];
     }
     let face = Models::load(&config.models).map_err(Into::into).and_then(|models| bench.face(&models, rate(board)));
     let (area, place) = match face {
@@ -130,8 +141,7 @@ fn lamp(
     let (response, delays) = match measured {
         Ok(measured) => measured,
         Err(error) => {
-            let cure = "free the line or name another, and see that this user may open it";
-            return Finding::bad(name, error.to_string(), cure, json!({}));
+            return Finding::bad(name, error.to_string(), NO_LINE, json!({}));
         }
     };
     let delay = median(delays);
@@ -164,6 +174,35 @@ pub(super) fn screen(screen: Option<Box<dyn Screen>>) -> Finding {
         Err(error) => {
             let cure = "check its cable and screen in the board's file; the kiosk serves without, by its local API";
             Finding::bad("screen", error.to_string(), cure, figures)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use didar_agent::camera::meter::Counts;
+    use didar_vision::Brightness;
+
+    use super::*;
+
+    /// What is said of a camera that promised 30 frames a second.
+    fn said(least: u8, most: u8, rate: f64, lost: u64) -> String {
+        let brightness = Brightness { least, most, mean: 0.0 };
+        let counts = Counts { lost, ..Counts::default() };
+        judge_run(&Run { rate, counts, brightness, latency_us: 0 }, 30, "", json!({})).text()
+    }
+
+    #[test]
+    fn a_camera_that_shows_nothing_or_is_slow_or_loses_frames_is_named_with_a_cure() {
+        assert!(said(0, 255, 30.0, 0).starts_with("ok "));
+        for ((least, most, rate, lost), verdict, words) in [
+            ((0, 5, 30.0, 0), "wrong", "black all over"),
+            ((250, 255, 30.0, 0), "wrong", "white all over"),
+            ((0, 255, 15.0, 0), "wrong", "the board's file says 30"),
+            ((0, 255, 30.0, 4), "doubtful", "4 lost"),
+        ] {
+            let said = said(least, most, rate, lost);
+            assert!(said.starts_with(verdict) && said.contains(words) && said.contains("do: "), "{said}");
         }
     }
 }
