@@ -29,6 +29,7 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
 use super::knobs::{Held, Knobs, set_free};
+use super::let_go;
 use super::meter::Meter;
 use super::offer::{Need, Offer, Sizes};
 use super::stamp::Stamps;
@@ -246,11 +247,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.give_back();
-        // `v4l` panics where a device refuses to stop; one that was pulled out may.
-        let stream = self.stream.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
-            tracing::warn!("camera: the driver did not let its buffers go");
-        }
+        let_go(self.stream.take());
     }
 }
 

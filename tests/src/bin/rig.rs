@@ -18,6 +18,7 @@ use didar_tests::rig::kiosk::{self, Near, Settings};
 use didar_tests::rig::machine::{Machine, Plan};
 use didar_tests::rig::scenes::{Booth, Middle, Scene};
 use didar_tests::rig::slots::Tally;
+use didar_tests::rig::summary;
 use didar_tests::scene::{CameraModel, Kiosk, Presentation, Room, Subject};
 use didar_tests::site::{KioskSite, Site};
 use didar_vision::{Models, Perceiver};
@@ -50,29 +51,14 @@ const RATES: [u64; 5] = [30, 20, 15, 10, 5];
 /// How long the guest's feeder may take to do what it was told, at our clock.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How fast the first boot's clock runs against ours. At our speed a look takes two thirds of the time in which the driver's
-/// ring fills: then the host's moods are counted, not the agent's losses.
-const COUNTING_SPEED: f64 = 0.5;
+/// ring fills: then the host's moods are counted, not the agent's losses. So slow, the host may be four times
+/// slower than a quiet one.
+const COUNTING_SPEED: f64 = 0.3;
 /// So many frames may pass while the agent looks at one, in the scenes: the driver's ring keeps the others. A code of 26
 /// frames that begins in the middle of a look then still fits the ring of 32.
 const FRAMES_A_LOOK: f64 = 4.0;
 /// How long the guest may take to draw a screen, by its own clock.
 const DRAWING: Duration = Duration::from_millis(350);
-/// After a kill the lamps must be dark within this time, microseconds.
-const DARK_US_MAX: u64 = 100_000;
-/// How each scene must end.
-const EXPECTED: [(&str, &[&str]); 10] = [
-    ("grant", &["grant"]),
-    ("another-person", &["deny"]),
-    ("print", &["spoof"]),
-    ("recording", &["spoof"]),
-    ("pulled-while-positioning", &["fault"]),
-    // With the code's last frames in hand the agent needs no camera any more.
-    ("pulled-while-checking", &["fault", "grant"]),
-    ("begun-without-camera", &["fault"]),
-    ("pulled-while-proving", &["fault"]),
-    ("after-proving", &["grant"]),
-    ("after-kill", &["grant"]),
-];
 
 fn main() -> ExitCode {
     match run() {
@@ -129,7 +115,11 @@ async fn rig(arguments: &Arguments) -> Result<()> {
     std::fs::write(&path, serde_json::to_string_pretty(&summary)? + "\n").context("writing the summary")?;
     stage.site.close()?;
     println!("summary: {}", path.display());
-    judge(&summary)
+    let wrong = summary::wrong(&summary);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("the rig went otherwise:\n  {}", wrong.join("\n  "))
 }
 
 fn set_up(arguments: &Arguments) -> Result<Stage> {
@@ -363,39 +353,6 @@ async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
         "started_again": again != pid,
         "stopped": stopped,
     }))
-}
-
-/// Fails where the summary is not what must hold.
-fn judge(summary: &Value) -> Result<()> {
-    let mut wrong = Vec::new();
-    for (name, outcomes) in EXPECTED {
-        let mut scenes = summary["scenes"].as_array().into_iter().flatten();
-        let found = scenes.find(|scene| scene["scene"] == name).and_then(|scene| scene["outcome"].as_str());
-        if !found.is_some_and(|outcome| outcomes.contains(&outcome)) {
-            wrong.push(format!("{name}: {found:?} instead of {outcomes:?}"));
-        }
-    }
-    for (key, expected) in
-        [("lost_frames", json!(0)), ("same_process", json!(true)), ("slots_right", summary["slots"].clone())]
-    {
-        // Without the first boot (`--count 0`) nothing was counted.
-        if summary.get(key).is_some_and(|found| *found != expected) {
-            wrong.push(format!("{key}: {} instead of {expected}", summary[key]));
-        }
-    }
-    for key in ["copies_per_frame", "allocations_per_frame"] {
-        if summary.get(key).is_some_and(|per_frame| per_frame.as_f64() != Some(0.0)) {
-            wrong.push(format!("{key}: {}", summary[key]));
-        }
-    }
-    let dark_us = summary["killed_while_lit"]["driven_dark_us"].as_u64();
-    if dark_us.is_none_or(|dark_us| dark_us > DARK_US_MAX) {
-        wrong.push(format!("after a kill the lamps were driven dark within {dark_us:?} us"));
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    bail!("the rig went otherwise:\n  {}", wrong.join("\n  "))
 }
 
 fn merge(into: &mut Value, from: Value) {

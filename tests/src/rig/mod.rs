@@ -11,6 +11,7 @@ pub mod kiosk;
 pub mod machine;
 pub mod scenes;
 pub mod slots;
+pub mod summary;
 pub mod wire;
 
 /// Name of the virtio-serial port over which frames are asked for.

@@ -80,14 +80,14 @@ pub(super) fn start(cable: Arc<Cable>, lamps: Watch) -> Result<()> {
     // Past the guest's cache: the host writes there.
     let direct = i32::try_from(OFlags::DIRECT.bits()).context("the flag of a direct read")?;
     let disk = OpenOptions::new().read(true).custom_flags(direct).open(CAMERA_DISK).context("opening the frames")?;
-    let mut device = Some(plug_in(&cable)?);
+    let mut camera = Some(plug_in(&cable)?);
     std::thread::spawn(move || {
         // Before everything else, as an interrupt would come; a guest that refuses has a camera that is late at times.
         let _ = rustix::process::setpriority_process(None, FIRST);
         let mut feed = Feed { from: BufReader::new(port), disk, sequence: 0, room: Room::new(), lamps, told_us: 0 };
         let mut next_us = now_us();
         loop {
-            let fed = step(&mut feed, &mut device, &cable, &mut next_us);
+            let fed = step(&mut feed, &mut camera, &cable, &mut next_us);
             if let Err(error) = fed {
                 // The console tells; the host's scenes fail for want of frames.
                 let _ = writeln!(std::io::stderr(), "rig-guest: camera: {error:#}");
@@ -107,21 +107,21 @@ struct Feed {
     told_us: u64,
 }
 
-fn step(feed: &mut Feed, device: &mut Option<Device>, cable: &Cable, next_us: &mut u64) -> Result<()> {
+fn step(feed: &mut Feed, camera: &mut Option<File>, cable: &Cable, next_us: &mut u64) -> Result<()> {
     if cable.pulled.load(Ordering::Relaxed) {
         // Closing the device is what pulls the cable.
-        *device = None;
+        *camera = None;
         feed.told_us = 0;
     }
-    if let Some(camera) = device {
-        feed.tell_rate(camera, u64::from(cable.frame_us.load(Ordering::Relaxed)))?;
+    if camera.is_some() {
+        feed.tell_rate(u64::from(cable.frame_us.load(Ordering::Relaxed)))?;
     }
-    let resting = device.is_some() && !is_read();
-    if device.is_none() && !cable.pulled.load(Ordering::Relaxed) {
-        *device = Some(plug_in(cable)?);
+    let resting = camera.is_some() && !is_read();
+    if camera.is_none() && !cable.pulled.load(Ordering::Relaxed) {
+        *camera = Some(plug_in(cable)?);
     }
-    cable.there.store(device.is_some(), Ordering::Relaxed);
-    let Some(camera) = device.as_mut().filter(|_| !resting) else {
+    cable.there.store(camera.is_some(), Ordering::Relaxed);
+    let Some(camera) = camera.as_mut().filter(|_| !resting) else {
         sleep_until(now_us() + IDLE_US);
         *next_us = now_us();
         return Ok(());
@@ -143,9 +143,9 @@ fn step(feed: &mut Feed, device: &mut Option<Device>, cable: &Cable, next_us: &m
 
 impl Feed {
     /// Says how many frames a second the camera gives, where that has changed.
-    fn tell_rate(&mut self, camera: &Device, frame_us: u64) -> Result<()> {
+    fn tell_rate(&mut self, frame_us: u64) -> Result<()> {
         if self.told_us != frame_us {
-            set_rate(camera, frame_us)?;
+            set_rate(frame_us)?;
             self.told_us = frame_us;
         }
         Ok(())
@@ -180,20 +180,27 @@ impl Room {
     }
 }
 
-/// Opens the device as what fills it: from now on it is a camera.
-fn plug_in(cable: &Cable) -> Result<Device> {
+/// Opens the device as what fills it: from now on it is a camera. Not by `v4l`, whose devices stay open in every process
+/// that is started meanwhile: such a cable would not be out when it is pulled.
+fn plug_in(cable: &Cable) -> Result<File> {
     let (width, height, pixels) = *cable.offer.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut device = Device::with_path(CAMERA).with_context(|| format!("opening {CAMERA}"))?;
+    let mut camera = OpenOptions::new().write(true).open(CAMERA).with_context(|| format!("opening {CAMERA}"))?;
     let format = Format::new(width, height, FourCC::new(&pixels));
-    Output::set_format(&device, &format).with_context(|| format!("the format of {CAMERA}"))?;
+    Output::set_format(&device()?, &format).with_context(|| format!("the format of {CAMERA}"))?;
     // The first frame makes the device a camera; nobody reads it yet.
-    device.write_all(&vec![0; (width * height * 2) as usize]).with_context(|| format!("writing to {CAMERA}"))?;
-    Ok(device)
+    camera.write_all(&vec![0; (width * height * 2) as usize]).with_context(|| format!("writing to {CAMERA}"))?;
+    Ok(camera)
 }
 
-fn set_rate(camera: &Device, frame_us: u64) -> Result<()> {
+fn set_rate(frame_us: u64) -> Result<()> {
     let interval = Fraction::new(1, (1_000_000 / frame_us.max(1)) as u32);
-    Output::set_params(camera, &Parameters::new(interval)).map(drop).with_context(|| format!("the rate of {CAMERA}"))
+    Output::set_params(&device()?, &Parameters::new(interval))
+        .map(drop)
+        .with_context(|| format!("the rate of {CAMERA}"))
+}
+
+fn device() -> Result<Device> {
+    Device::with_path(CAMERA).with_context(|| format!("opening {CAMERA}"))
 }
 
 fn is_read() -> bool {
