@@ -56,7 +56,8 @@ impl NokhwaCamera {
         for &format in &self.need.formats {
             let Some(wanted) = frame_format(format) else { continue };
             let exact = CameraFormat::new(Resolution::new(width, height), wanted, rate);
-            let request = RequestedFormat::with_formats(RequestedFormatType::Exact(exact), &[wanted]);
+            let wanted = [wanted];
+            let request = RequestedFormat::with_formats(RequestedFormatType::Exact(exact), &wanted);
             let opened = Device::with_backend(CameraIndex::Index(self.index), request, ApiBackend::Auto);
             match opened.and_then(|mut device| device.open_stream().map(|()| device)) {
                 Ok(device) => {

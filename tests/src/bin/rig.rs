@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use didar_tests::people::{self, ASTRONAUT, HOPPER};
-use didar_tests::rig::CONFIG;
+use didar_tests::rig::doctor::Doctor;
 use didar_tests::rig::feed::Feed;
 use didar_tests::rig::kiosk::{self, Near, Settings};
 use didar_tests::rig::machine::{Machine, Plan};
@@ -218,7 +218,9 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
     if stopped["success"] != true {
         bail!("the agent did not stop in order: {stopped}");
     }
-    let bad = bad_devices(&mut booth)?;
+    let doctor = Doctor { root: &stage.root, board: BOARD, home: &stage.out.join("count/root/didar") };
+    let nokhwa = doctor.camera_by_nokhwa(&mut booth)?;
+    let bad = doctor.bad_devices(&mut booth)?;
     machine.end(&mut booth.control)?;
     let facts = json!({
         "rate": rate,
@@ -231,6 +233,7 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
         "allocations_per_frame": look["allocations_per_frame"],
         "copies_per_frame": look["copies_per_frame"],
         "bad_devices": bad,
+        "nokhwa": nokhwa,
     });
     Ok((facts, look_ms))
 }
@@ -261,32 +264,6 @@ fn highest_rate(stage: &Stage, booth: &mut Booth) -> Result<(u64, Value)> {
         }
     }
     bail!("capture alone loses frames at every rate: this machine is too busy")
-}
-
-/// What the agent's doctor says of devices that cannot be used.
-fn bad_devices(booth: &mut Booth) -> Result<Value> {
-    let offer = |width: u32, pixels: &str| json!({ "order": "offer", "width": width, "height": 480, "pixels": pixels });
-    let mut told = Vec::new();
-    booth.control.order("hold-line")?;
-    told.push(doctor(booth, "lamp line taken")?);
-    booth.control.order("free-line")?;
-    for (name, width, pixels) in [("camera of another size", 320, "YUYV"), ("camera of another format", 640, "RGB3")] {
-        booth.control.give(offer(width, pixels))?;
-        booth.control.order("pull")?;
-        booth.control.order("plug")?;
-        told.push(doctor(booth, name)?);
-    }
-    booth.control.order("pull")?;
-    told.push(doctor(booth, "no camera")?);
-    Ok(json!(told))
-}
-
-fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
-    let (code, out, err) =
-        booth.control.run(&["/bin/timeout", "90", "/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
-    println!("{name}: doctor ends with {code}");
-    let said = serde_json::from_str::<Value>(&out).unwrap_or_else(|_| json!(out));
-    Ok(json!({ "device": name, "code": code, "said": said, "log": err }))
 }
 
 /// The second boot, at a clock that suits the interpreted processor: attempts of every kind.

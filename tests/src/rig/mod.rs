@@ -5,6 +5,7 @@
 //! **Not here:** what stands before the camera ([`crate::scene`]).
 
 pub mod control;
+pub mod doctor;
 pub mod feed;
 pub mod guest;
 pub mod kiosk;

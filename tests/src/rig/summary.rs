@@ -17,11 +17,12 @@ const EXPECTED: [(&str, &[&str]); 10] = [
     ("after-kill", &["grant"]),
 ];
 /// What `doctor` must find wrong with each device that cannot be used: the finding, and words of it.
-const BAD_DEVICES: [(&str, &str, &str); 4] = [
+const BAD_DEVICES: [(&str, &str, &str); 5] = [
     ("lamp line taken", "lamps", "/dev/gpiochip0 line 0"),
     ("camera of another size", "camera", "320x480"),
     ("camera of another format", "camera", "RGB3"),
-    ("no camera", "camera", "/dev/video10"),
+    ("no camera", "camera", "no single-planar capture"),
+    ("no panel", "screen", "/dev/fb7"),
 ];
 /// After a kill the lamps must be dark within this time, microseconds.
 const DARK_US_MAX: u64 = 100_000;
