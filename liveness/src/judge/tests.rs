@@ -147,6 +147,7 @@ fn attacks() -> Vec<(&'static str, Witness, Recording)> {
         ("looped video", Witness::Motion, looped()),
         ("code played slowly, answered elsewhere", Witness::Timing, slow()),
         ("light painted over the whole picture", Witness::Response, recording(|world| world.behind = 2.0)),
+        ("screen whose glass mirrors both lamps", Witness::Texture, recording(|world| world.screen = true)),
         ("flat print", Witness::Relief, recording(|world| world.surface = Surface::Plane { tilt: [0.1, 0.1] })),
         ("mask with a face's relief", Witness::Fusion, mask()),
         ("face swapped after the proof", Witness::Continuity, Recording { continuity_milli: 50, ..recording(|_| {}) }),
