@@ -111,6 +111,10 @@ fn hear(case: &Case<'_>, heard: impl Fn(Witness) -> bool) -> Evidence {
     let answer = match first {
         None => Answer::Live(Live::proved()),
         Some(Doubt::Spoof(reason)) => Answer::Spoof(reason),
+        // To stand still does not help where the room's light drowns the lamps'.
+        Some(Doubt::Poor(Reason::HoldStill)) if light::much_ambient(case) => {
+            Answer::Inconclusive(Reason::TooMuchInfrared)
+        }
         Some(Doubt::Poor(reason)) => Answer::Inconclusive(reason),
     };
     Evidence::new(case.policy.version, answer, figures.0)

@@ -13,7 +13,7 @@ use crate::motion::sway;
 /// Whether the pictures are good enough to judge anybody by them.
 pub(super) fn picture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     let (transcript, policy) = (case.transcript, case.policy);
-    let ambient = milli(part(case, &|cell| cell.ambient));
+    let ambient = ambient(case);
     let (_, high) = levels(&case.looks);
     let (lit, clipped, sway) = (milli(high), milli(clipped(case)), milli(sway(transcript)));
     let (judged, missing) = (i64::from(case.passive.frames), i64::from(case.passive.context_missing));
@@ -35,6 +35,16 @@ pub(super) fn picture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
         (context, Reason::ContextMissing),
     ];
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, reason)| Doubt::Poor(reason))
+}
+
+/// Whether the room's light is so strong that a doubtful picture is its doing.
+pub(super) fn much_ambient(case: &Case<'_>) -> bool {
+    ambient(case) > case.policy.light.ambient_doubtful_milli_max
+}
+
+/// The room's light on the face, thousandths of full scale.
+fn ambient(case: &Case<'_>) -> i64 {
+    milli(part(case, &|cell| cell.ambient))
 }
 
 /// Whether the face answers the lamps, both of them, and more than what is behind it.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use didar_liveness::guess_bound;
+use didar_protocol::reason::Reason;
 use didar_tests::crowd::{Profile, Species};
 use didar_tests::physical::Physical;
 use serde_json::{Map, Value, json};
@@ -35,17 +36,22 @@ struct Row {
     live: usize,
     spoof: usize,
     inconclusive: usize,
+    /// Of the inconclusive: answers that are about the light.
+    light: usize,
 }
 
 impl Row {
     fn of<'a>(name: impl Into<String>, outcomes: impl Iterator<Item = &'a Outcome>) -> Self {
-        let mut row = Self { name: name.into(), n: 0, live: 0, spoof: 0, inconclusive: 0 };
+        let mut row = Self { name: name.into(), n: 0, live: 0, spoof: 0, inconclusive: 0, light: 0 };
         for outcome in outcomes {
             row.n += 1;
             match outcome.verdict {
                 Verdict::Live => row.live += 1,
                 Verdict::Spoof => row.spoof += 1,
-                Verdict::Inconclusive => row.inconclusive += 1,
+                Verdict::Inconclusive => {
+                    row.inconclusive += 1;
+                    row.light += usize::from(ABOUT_LIGHT.contains(&outcome.reason));
+                }
             }
         }
         row
@@ -67,7 +73,9 @@ impl Row {
     fn bona_fide(&self) -> String {
         let inconclusive = wilson(self.inconclusive, self.n).percent();
         let live = percent(self.live as f64 / self.n.max(1) as f64);
-        format!("| {} | {} | {live} | {} | {inconclusive} |", self.name, self.n, self.accused().percent())
+        let light = if self.inconclusive == 0 { "".into() } else { self.light.to_string() };
+        let (name, n, accused) = (&self.name, self.n, self.accused().percent());
+        format!("| {name} | {n} | {live} | {accused} | {inconclusive} | {light} |")
     }
 }
 
@@ -75,6 +83,8 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
+/// Reasons that tell a person about the light.
+const ABOUT_LIGHT: [&str; 2] = [Reason::TooMuchInfrared.name(), Reason::TooBright.name()];
 /// The profile whose bounds the tables state; the others stand in the frontier.
 const MAIN: Profile = Profile::Fps60;
 /// Ambient light up to which the main figures are told, and beyond which the answer is about the light.
@@ -359,8 +369,8 @@ impl Report {
 }
 
 /// Heads a table of the living.
-const LIVING: &str =
-    "| presented | n | judged live | BPCER (95 %) | inconclusive (95 %) |\n| --- | --- | --- | --- | --- |";
+const LIVING: &str = "| presented | n | judged live | BPCER (95 %) | inconclusive (95 %) | of these about the light |\n\
+    | --- | --- | --- | --- | --- | --- |";
 
 fn attacks() -> Vec<Species> {
     let all = Species::PRINTS.into_iter().chain(Species::VIDEOS).chain(Species::OTHERS).chain(Species::SOLIDS);
