@@ -42,6 +42,11 @@ pub(super) fn much_ambient(case: &Case<'_>) -> bool {
     ambient(case) > case.policy.light.ambient_doubtful_milli_max
 }
 
+/// A spoof, unless the room's light may have drowned what would speak for life.
+pub(super) fn unless_ambient(case: &Case<'_>, reason: Reason) -> Doubt {
+    if much_ambient(case) { Doubt::Poor(Reason::TooMuchInfrared) } else { Doubt::Spoof(reason) }
+}
+
 /// The room's light on the face, thousandths of full scale.
 fn ambient(case: &Case<'_>) -> i64 {
     milli(part(case, &|cell| cell.ambient))
@@ -65,7 +70,7 @@ pub(super) fn response(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> 
     if weaker.saturating_mul(1000) < stronger.saturating_mul(policy.balance_milli_min) {
         return Some(Doubt::Poor(dark));
     }
-    (contrast < policy.contrast_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
+    (contrast < policy.contrast_milli_min).then(|| unless_ambient(case, Reason::NoResponse))
 }
 
 /// Whether the lamps light what the room's light shows; nothing is said where the room is too dark for its picture.
@@ -77,7 +82,7 @@ pub(super) fn texture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     figures.milli("texture-shown", shown);
     figures.count("texture-cells", found.cells);
     let told = found.cells >= usize::from(policy.cells_min) && shown >= policy.shown_milli_min;
-    (told && common < policy.common_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
+    (told && common < policy.common_milli_min).then(|| unless_ambient(case, Reason::NoResponse))
 }
 
 /// Difference between the brightest and the darkest frame, of full scale.
