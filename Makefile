@@ -54,10 +54,10 @@ eval: setup
 	cargo build --release --locked -p didar-tests --bin eval
 	target/release/eval
 
-## liveness: who passes the judge of liveness; docs/liveness-report.md, target/liveness/summary.json
+## liveness: who passes the judge of liveness; docs/liveness-report.md, target/liveness/summary.json; TRIAL=DIR of didar-agent trial
 liveness: setup
 	cargo build --release --locked -p didar-tests --bin liveness
-	target/release/liveness
+	target/release/liveness $(if $(TRIAL),--trial '$(TRIAL)')
 
 ## world: a million crashes and disconnections in simulation; target/chaos/summary.json; ARGS="--points N --seed S"
 world: setup

@@ -34,4 +34,5 @@ pub mod renew;
 pub mod run;
 pub mod screen;
 pub mod time;
+pub mod trial;
 pub mod uplink;

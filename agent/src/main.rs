@@ -3,6 +3,7 @@
 mod check;
 mod doctor;
 mod start;
+mod tried;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ enum Order {
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
     },
+    /// Presents the light code to people and to attack instruments, and keeps the judge's evidence for the liveness
+    /// report: no picture, no template, no name. Stop the agent first.
+    Trial(tried::TrialArguments),
     /// Makes this device's key where there is none, and gets a certificate for it from the enrolment server: with the
     /// one-time code in `enrol.code` of the site folder, or after the operator has approved the fingerprint shown.
     Enrol {
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
             return doctor::doctor(&config, form, &mut std::io::stdout().lock());
         }
         Order::Calibrate { config } => doctor::calibrate(&config, &mut std::io::stdout().lock()),
+        Order::Trial(arguments) => tried::trial(&arguments, &mut std::io::stdout()),
         Order::LampGuard { config } => guard_lamps(&config),
         Order::Enrol { config } => enrol(&config),
         Order::EnrolRequest { device, site } => enrol_request(&device, &site),

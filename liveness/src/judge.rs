@@ -74,13 +74,14 @@ type Testimony = fn(&Case<'_>, &mut Figures) -> Option<Doubt>;
 
 /// Who is heard, in this order; the first doubt is the answer. Forged facts and repeated pictures come first, then pictures
 /// too poor to judge, then the others one by one: so a poor picture never accuses anybody.
-const WITNESSES: [(Witness, Testimony); 9] = [
+const WITNESSES: [(Witness, Testimony); 10] = [
     (Witness::Code, code::demanded),
     (Witness::Motion, movement::replay),
     (Witness::Timing, timing::length),
     (Witness::Picture, light::picture),
     (Witness::Code, code::decoded),
     (Witness::Response, light::response),
+    (Witness::Texture, light::texture),
     (Witness::Relief, relief),
     (Witness::Fusion, signal::fusion),
     (Witness::Continuity, continuity),
@@ -94,6 +95,7 @@ enum Witness {
     Timing,
     Picture,
     Response,
+    Texture,
     Relief,
     Fusion,
     Continuity,
@@ -109,6 +111,10 @@ fn hear(case: &Case<'_>, heard: impl Fn(Witness) -> bool) -> Evidence {
     let answer = match first {
         None => Answer::Live(Live::proved()),
         Some(Doubt::Spoof(reason)) => Answer::Spoof(reason),
+        // To stand still does not help where the room's light drowns the lamps'.
+        Some(Doubt::Poor(Reason::HoldStill)) if light::much_ambient(case) => {
+            Answer::Inconclusive(Reason::TooMuchInfrared)
+        }
         Some(Doubt::Poor(reason)) => Answer::Inconclusive(reason),
     };
     Evidence::new(case.policy.version, answer, figures.0)
@@ -138,7 +144,7 @@ fn relief(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     }
     // A face may hide behind a weak or an uncertain relief: that costs a second try and accuses nobody.
     let doubtful = beta >= policy.doubtful_milli_min || deviation > policy.deviation_milli_max;
-    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { Doubt::Spoof(Reason::NoRelief) })
+    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { light::unless_ambient(case, Reason::NoRelief) })
 }
 
 /// The same face from the first slot to the frame that is embedded, and that frame one of those that show the code.

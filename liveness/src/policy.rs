@@ -14,6 +14,8 @@ pub struct Policy {
     pub code: CodePolicy,
     /// Brightness and response.
     pub light: LightPolicy,
+    /// What the room's picture and the lamps' have in common.
+    pub texture: TexturePolicy,
     /// The relief.
     pub relief: ReliefPolicy,
     /// Time.
@@ -46,6 +48,8 @@ pub struct CodePolicy {
 pub struct LightPolicy {
     /// Most ambient light on the face, of full scale.
     pub ambient_milli_max: i64,
+    /// Ambient light on the face, of full scale, from which on a doubtful answer is about the light.
+    pub ambient_doubtful_milli_max: i64,
     /// Least lit brightness of the face, of full scale.
     pub lit_milli_min: i64,
     /// Most share of cells clipped under a single lamp.
@@ -58,6 +62,18 @@ pub struct LightPolicy {
     pub balance_milli_min: i64,
     /// Least response of the face against the background's.
     pub contrast_milli_min: i64,
+}
+
+/// Thresholds of the texture.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TexturePolicy {
+    /// Least correlation of the room's picture with the lamps'.
+    pub common_milli_min: i64,
+    /// Least standard deviation of the room's picture (logarithm) that tells anything.
+    pub shown_milli_min: i64,
+    /// Least number of cells that tell anything.
+    pub cells_min: u16,
 }
 
 /// Thresholds of the relief.
@@ -185,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_shipped_policy_reads() {
-        assert_eq!(Policy::shipped().version, 2);
+        assert_eq!(Policy::shipped().version, 3);
     }
 
     #[test]

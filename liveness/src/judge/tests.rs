@@ -40,6 +40,27 @@ fn each_witness_refuses_with_its_reason() {
     assert_eq!(answer(|_| {}, |t| t.frames[9].track = 2), "inconclusive: hold-still");
 }
 
+#[test]
+fn a_doubtful_picture_in_strong_light_is_about_the_light() {
+    let moved = |ambient| answer(|world| world.ambient = ambient, |t| t.frames[3].centre_px10[0] += 900);
+    assert_eq!(moved(0.2), "inconclusive: hold-still");
+    assert_eq!(moved(0.4), "inconclusive: too-much-infrared");
+    let flat = |ambient| {
+        let change = |world: &mut World| (world.surface, world.ambient) = (Surface::Plane { tilt: [0.1; 2] }, ambient);
+        answer(change, |_| {})
+    };
+    assert_eq!(flat(0.2), "spoof: no-relief");
+    assert_eq!(flat(0.4), "inconclusive: too-much-infrared");
+    assert_eq!(answer(|world| (world.lamps, world.ambient) = (0.0, 0.4), |_| {}), "spoof: no-response");
+}
+
+#[test]
+fn with_most_slots_unseen_nothing_is_said_of_the_person() {
+    let unlit = |frames| answer(|world| world.lamps = 0.0, |t| t.frames.truncate(frames));
+    assert_eq!(unlit(usize::MAX), "spoof: no-response");
+    assert_eq!(unlit(4), "inconclusive: too-few-frames");
+}
+
 /// The same frames under another code, as a recording would be.
 fn relabel(transcript: &mut LightTranscript, code: &[Light]) {
     transcript.code = code.to_vec();
@@ -83,6 +104,27 @@ fn a_dark_lamp_is_named() {
 fn a_code_that_the_matcher_did_not_choose_is_a_spoof() {
     let recording = Recording { code: code(8), ..recording(|_| {}) };
     assert_eq!(recording.judge(&Policy::shipped()).answer().to_string(), "spoof: light-code-wrong");
+}
+
+/// The decoder learns what each state looks like, so exchanged states decode as well; response and relief know better.
+#[test]
+fn no_exchange_of_the_states_passes() {
+    let states = [Light::Off, Light::Left, Light::Right, Light::Both];
+    let mut decoded = 0;
+    for permutation in 1..4usize.pow(4) {
+        let to: Vec<usize> = (0..4).map(|k| permutation / 4usize.pow(k) % 4).collect();
+        if (0..4).any(|state| !to.contains(&state)) || to == [0, 1, 2, 3] {
+            continue;
+        }
+        let mut attack = recording(|_| {});
+        let exchanged: Vec<Light> = attack.code.iter().map(|light| states[to[*light as usize]]).collect();
+        relabel(&mut attack.transcript, &exchanged);
+        attack.code = exchanged;
+        let found = crate::decode::decode(&attack.transcript);
+        decoded += usize::from(found.wrong + found.missing == 0);
+        assert!(!attack.judge(&Policy::shipped()).answer().is_live(), "{to:?}");
+    }
+    assert!(decoded > 0, "the decoder alone refuses all: this test is about those that it does not");
 }
 
 #[test]
@@ -147,6 +189,7 @@ fn attacks() -> Vec<(&'static str, Witness, Recording)> {
         ("looped video", Witness::Motion, looped()),
         ("code played slowly, answered elsewhere", Witness::Timing, slow()),
         ("light painted over the whole picture", Witness::Response, recording(|world| world.behind = 2.0)),
+        ("screen whose glass mirrors both lamps", Witness::Texture, recording(|world| world.screen = true)),
         ("flat print", Witness::Relief, recording(|world| world.surface = Surface::Plane { tilt: [0.1, 0.1] })),
         ("mask with a face's relief", Witness::Fusion, mask()),
         ("face swapped after the proof", Witness::Continuity, Recording { continuity_milli: 50, ..recording(|_| {}) }),
