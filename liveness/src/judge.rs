@@ -144,7 +144,7 @@ fn relief(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     }
     // A face may hide behind a weak or an uncertain relief: that costs a second try and accuses nobody.
     let doubtful = beta >= policy.doubtful_milli_min || deviation > policy.deviation_milli_max;
-    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { light::unless_ambient(case, Reason::NoRelief) })
+    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { light::unless_drowned(case, Reason::NoRelief) })
 }
 
 /// The same face from the first slot to the frame that is embedded, and that frame one of those that show the code.

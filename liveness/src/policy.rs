@@ -50,6 +50,8 @@ pub struct LightPolicy {
     pub ambient_milli_max: i64,
     /// Ambient light on the face, of full scale, from which on a doubtful answer is about the light.
     pub ambient_doubtful_milli_max: i64,
+    /// Lamps below this share of such ambient light: missing contrast or relief accuses nobody.
+    pub drowned_milli_max: i64,
     /// Least lit brightness of the face, of full scale.
     pub lit_milli_min: i64,
     /// Most share of cells clipped under a single lamp.

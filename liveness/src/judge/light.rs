@@ -42,9 +42,11 @@ pub(super) fn much_ambient(case: &Case<'_>) -> bool {
     ambient(case) > case.policy.light.ambient_doubtful_milli_max
 }
 
-/// A spoof, unless the room's light may have drowned what would speak for life.
-pub(super) fn unless_ambient(case: &Case<'_>, reason: Reason) -> Doubt {
-    if much_ambient(case) { Doubt::Poor(Reason::TooMuchInfrared) } else { Doubt::Spoof(reason) }
+/// A spoof, unless the room's light drowns the lamps', and with it what would speak for life.
+pub(super) fn unless_drowned(case: &Case<'_>, reason: Reason) -> Doubt {
+    let lamps = milli(part(case, &|cell| (cell.left + cell.right) / 2.0));
+    let drowned = lamps.saturating_mul(1000) < ambient(case).saturating_mul(case.policy.light.drowned_milli_max);
+    if drowned && much_ambient(case) { Doubt::Poor(Reason::TooMuchInfrared) } else { Doubt::Spoof(reason) }
 }
 
 /// The room's light on the face, thousandths of full scale.
@@ -70,7 +72,7 @@ pub(super) fn response(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> 
     if weaker.saturating_mul(1000) < stronger.saturating_mul(policy.balance_milli_min) {
         return Some(Doubt::Poor(dark));
     }
-    (contrast < policy.contrast_milli_min).then(|| unless_ambient(case, Reason::NoResponse))
+    (contrast < policy.contrast_milli_min).then(|| unless_drowned(case, Reason::NoResponse))
 }
 
 /// Whether the lamps light what the room's light shows; nothing is said where the room is too dark for its picture.
@@ -82,7 +84,7 @@ pub(super) fn texture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     figures.milli("texture-shown", shown);
     figures.count("texture-cells", found.cells);
     let told = found.cells >= usize::from(policy.cells_min) && shown >= policy.shown_milli_min;
-    (told && common < policy.common_milli_min).then(|| unless_ambient(case, Reason::NoResponse))
+    (told && common < policy.common_milli_min).then(|| unless_drowned(case, Reason::NoResponse))
 }
 
 /// Difference between the brightest and the darkest frame, of full scale.

@@ -45,12 +45,16 @@ fn a_doubtful_picture_in_strong_light_is_about_the_light() {
     let moved = |ambient| answer(|world| world.ambient = ambient, |t| t.frames[3].centre_px10[0] += 900);
     assert_eq!(moved(0.2), "inconclusive: hold-still");
     assert_eq!(moved(0.4), "inconclusive: too-much-infrared");
-    let flat = |ambient| {
-        let change = |world: &mut World| (world.surface, world.ambient) = (Surface::Plane { tilt: [0.1; 2] }, ambient);
+    let flat = |ambient, lamps| {
+        let change = |world: &mut World| {
+            (world.ambient, world.lamps) = (ambient, lamps);
+            world.surface = Surface::Plane { tilt: [0.1; 2] };
+        };
         answer(change, |_| {})
     };
-    assert_eq!(flat(0.2), "spoof: no-relief");
-    assert_eq!(flat(0.4), "inconclusive: too-much-infrared");
+    assert_eq!(flat(0.4, 0.2), "spoof: no-relief");
+    assert_eq!(flat(0.1, 0.08), "spoof: no-relief");
+    assert_eq!(flat(0.4, 0.08), "inconclusive: too-much-infrared");
     assert_eq!(answer(|world| (world.lamps, world.ambient) = (0.0, 0.4), |_| {}), "spoof: no-response");
 }
 
