@@ -369,3 +369,6 @@ fn see(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ root() {
   mkdir -p "$root/didar/models"
   cp models/manifest.toml models/*.tflite "$root/didar/models/"
   # Modules in the order in which they must be loaded.
-  for module in virtio_pci virtio_console virtio_net configfs gpio-sim v4l2loopback bochs; do
+  for module in virtio_pci virtio_console virtio_blk virtio_net configfs gpio-sim v4l2loopback bochs; do
     /usr/sbin/modprobe --show-depends -d "$tree" -S "$version" "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
   done | awk '!seen[$0]++' | while read -r file; do
     cp "$file" "$root/modules/"
