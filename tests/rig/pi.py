@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boots QEMU's Raspberry Pi 3 and watches the lamps' lines in its GPIO registers while the agent's doctor runs.
 
-pi.py FOLDER: where pi.sh has put kernel, image and QEMU. Writes FOLDER/summary.json; fails if the lines did not do what
+pi.py FOLDER ROOT: where pi.sh has put the image, and the packages' files with the kernel. Writes FOLDER/summary.json; fails if the lines did not do what
 the doctor says that it did.
 """
 
@@ -25,14 +25,13 @@ HALTED = "reboot: System halted"
 APPEND = "console=ttyS1,115200 8250.nr_uarts=2 iomem=relaxed rdinit=/init panic=-1 quiet"
 
 
-def start(folder):
-    root = folder / "root"
+def start(folder, root):
     (kernel,) = glob.glob(f"{root}/boot/vmlinuz-*-arm64")
     (tree,) = glob.glob(f"{root}/usr/lib/linux-image-*-arm64/broadcom/bcm2837-rpi-3-b.dtb")
     monitor, console = folder / "monitor.sock", folder / "console.log"
     for old in (monitor, console):
         old.unlink(missing_ok=True)
-    command = [f"{root}/usr/bin/qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-no-reboot"]
+    command = ["qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-no-reboot"]
     command += ["-kernel", kernel, "-dtb", tree, "-initrd", str(folder / "pi.cpio"), "-append", APPEND]
     command += ["-serial", "null", "-serial", f"file:{console}", "-qmp", f"unix:{monitor},server=on,wait=off"]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL), monitor, console
@@ -109,7 +108,7 @@ def judge(states, findings):
 def main():
     folder = pathlib.Path(sys.argv[1])
     begun = time.monotonic()
-    machine, monitor, console = start(folder)
+    machine, monitor, console = start(folder, pathlib.Path(sys.argv[2]))
     try:
         states = watch(machine, Registers(monitor, machine), console)
     finally:
