@@ -33,5 +33,6 @@ pub mod perception;
 pub mod renew;
 pub mod run;
 pub mod screen;
+pub mod supervisor;
 pub mod time;
 pub mod uplink;

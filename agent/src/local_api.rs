@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -110,6 +110,7 @@ pub fn serve(path: &FilePath, door: Door) -> Result<impl Future<Output = ()> + u
         .route("/v1/state", get(state))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
+        .layer(axum::middleware::map_response(guarded))
         .with_state(inner);
     Ok(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -235,6 +236,14 @@ async fn state(State(inner): Shared) -> Response {
         "help": told::help(&door.help),
     }))
     .into_response()
+}
+
+/// What is said of a person is kept by nobody on the way, and taken for nothing but what it is.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn nowhere(uri: Uri) -> Problem {

@@ -41,6 +41,8 @@ pub enum Call {
     },
     /// End an authentication; one that is over stays as it ended.
     Cancel(RequestId),
+    /// Say how often the camera's thread has come round: whoever answers turns too.
+    Turns(oneshot::Sender<u64>),
 }
 
 /// Why an authentication was not begun.
@@ -293,6 +295,8 @@ impl Agent {
                 let _ = answer.send(begun);
             }
             Call::Cancel(id) => self.take(Event::Cancelled(id)),
+            // Whoever asked may have gone.
+            Call::Turns(answer) => drop(answer.send(self.perception.turns())),
         }
     }
 

@@ -21,6 +21,7 @@ use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{self, Perception};
 use didar_agent::renew;
 use didar_agent::run::{Agent, LoopState};
+use didar_agent::supervisor;
 use didar_agent::time::{SystemClock, process_age};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
@@ -53,6 +54,7 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
     let _guard = guard(path, &config)?;
     let meter = Arc::<Meter>::default();
     let (mut agent, link) = open(&config, &meter, events).await?;
+    let watched = calls.clone();
     let door = Door {
         device: config.device.clone(),
         calls,
@@ -63,6 +65,9 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
         meter,
     };
     let api = tokio::spawn(local_api::serve(&config.local_api.socket, door)?);
+    if let Some(patience) = supervisor::patience() {
+        tokio::spawn(supervisor::keep_fed(watched, patience, supervisor::alive));
+    }
     ready()?;
     let stop = async move {
         tokio::select! {
@@ -70,6 +75,7 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        supervisor::stopping();
     };
     agent.run(heard, called, stop).await;
     api.abort();
@@ -176,7 +182,7 @@ fn buzzer(place: &BuzzerLine) -> Option<Buzzer> {
     Buzzer::open(place).inspect_err(|error| tracing::error!("{error} The kiosk serves on without")).ok()
 }
 
-fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {
+pub(crate) fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {
     Settings {
         host: config.broker.host.clone(),
         port: config.broker.port,
@@ -198,7 +204,7 @@ fn warn_of_expiry(identity: &Identity, clock: &dyn Clock) {
 }
 
 /// The kernel's name for this boot.
-fn boot() -> Result<[u8; 16]> {
+pub(crate) fn boot() -> Result<[u8; 16]> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
     let id: uuid::Uuid = text.trim().parse().with_context(|| format!("{path} holds no id"))?;
@@ -210,6 +216,7 @@ fn ready() -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready {} ms", age.as_millis())?;
     out.flush()?;
+    supervisor::ready();
     tracing::info!("ready");
     Ok(())
 }
