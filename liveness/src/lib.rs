@@ -11,6 +11,7 @@
 //! **Start** with [`judge()`]; policy.toml says where each threshold came from.
 
 pub mod decode;
+mod drawn;
 mod evidence;
 mod fit;
 pub mod guess;
@@ -24,6 +25,7 @@ pub mod relief;
 pub mod sequencer;
 #[cfg(test)]
 mod testing;
+mod texture;
 pub mod transcript;
 
 pub use evidence::{Answer, Evidence, Live};

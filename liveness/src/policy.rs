@@ -14,6 +14,8 @@ pub struct Policy {
     pub code: CodePolicy,
     /// Brightness and response.
     pub light: LightPolicy,
+    /// What the room's picture and the lamps' have in common.
+    pub texture: TexturePolicy,
     /// The relief.
     pub relief: ReliefPolicy,
     /// Time.
@@ -58,6 +60,18 @@ pub struct LightPolicy {
     pub balance_milli_min: i64,
     /// Least response of the face against the background's.
     pub contrast_milli_min: i64,
+}
+
+/// Thresholds of the texture.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TexturePolicy {
+    /// Least correlation of the room's picture with the lamps'.
+    pub common_milli_min: i64,
+    /// Least standard deviation of the room's picture (logarithm) that tells anything.
+    pub shown_milli_min: i64,
+    /// Least number of cells that tell anything.
+    pub cells_min: u16,
 }
 
 /// Thresholds of the relief.
@@ -185,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_shipped_policy_reads() {
-        assert_eq!(Policy::shipped().version, 2);
+        assert_eq!(Policy::shipped().version, 3);
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! turned to the left or right. A flat, tilted or bent print changes it smoothly; nose, eye sockets and cheeks do not.
 //! The mean face's `q` at the measured pose is the template `T`; what planes, cylinders and folds can imitate is taken
 //! out of both, and what is left of `q` is measured in units of what is left of `T`: that is `beta`, about 1 for a face
-//! and about 0 for a sheet.
+//! and about 0 for a sheet. So is what a grid that follows the light does to `q` (`drawn.rs`).
 
 use didar_protocol::transcript::{CELLS, FrameSample, GRID, LightTranscript};
 
+use crate::drawn::drawn;
 use crate::fit::{Cell, Fit, noise};
 use crate::linear::{median, solve};
 use crate::mean_face::MEAN_FACE;
@@ -36,6 +37,8 @@ struct Point {
     q: f64,
     t: f64,
     weight: f64,
+    /// What `q` gains where the grid follows the light, to the right and down.
+    drawn: [f64; 2],
 }
 
 /// Measures the relief of a transcript's face.
@@ -72,6 +75,7 @@ pub(crate) fn relief_of(transcript: &LightTranscript, fit: &Fit, distance_mm: f6
                 q,
                 t,
                 weight: 1.0 / (variance + shape_variance(facing)),
+                drawn: drawn(&fit.face, cell, &light),
             })
         })
         .collect();
@@ -205,8 +209,11 @@ fn mean_face(x: f64, y: f64) -> Option<Shape> {
         .then(|| Shape { height: height / 10.0, normal: [nx / length, ny / length, nz / length] })
 }
 
-/// Most functions that are taken out, and the template.
-const TERMS: usize = GRID + 4;
+/// Most functions that are taken out.
+const TERMS: usize = GRID + 6;
+
+/// Those of a plane and one cylinder, and the template.
+const SEARCHED: usize = 7;
 
 /// The functions that a plane makes, and one cylinder's.
 fn best_cylinder(points: &[Point]) -> impl Fn(&Point) -> [f64; TERMS] + use<> {
@@ -216,7 +223,7 @@ fn best_cylinder(points: &[Point]) -> impl Fn(&Point) -> [f64; TERMS] + use<> {
         for offset in OFFSETS_MM {
             for radius in RADII_MM {
                 let bend = sheet(angle, offset, radius);
-                let left = residue(points, |p| [1.0, p.x, p.y, bend.slope(p), p.t]);
+                let left = residue(points, |p| [1.0, p.x, p.y, bend.slope(p), p.drawn[0], p.drawn[1], p.t]);
                 if left < best.0 {
                     best = (left, bend);
                 }
@@ -226,7 +233,7 @@ fn best_cylinder(points: &[Point]) -> impl Fn(&Point) -> [f64; TERMS] + use<> {
     let bend = best.1;
     move |p| {
         let mut terms = [0.0; TERMS];
-        terms[..4].copy_from_slice(&[1.0, p.x, p.y, bend.slope(p)]);
+        terms[..6].copy_from_slice(&[1.0, p.x, p.y, bend.slope(p), p.drawn[0], p.drawn[1]]);
         terms
     }
 }
@@ -235,7 +242,7 @@ fn best_cylinder(points: &[Point]) -> impl Fn(&Point) -> [f64; TERMS] + use<> {
 fn fold(p: &Point) -> [f64; TERMS] {
     let mut terms = [0.0; TERMS];
     terms[p.column] = 1.0;
-    terms[GRID..GRID + 3].copy_from_slice(&[p.y, p.x * p.y, p.y * p.y]);
+    terms[GRID..GRID + 5].copy_from_slice(&[p.y, p.x * p.y, p.y * p.y, p.drawn[0], p.drawn[1]]);
     terms
 }
 
@@ -261,13 +268,13 @@ impl Sheet {
 }
 
 /// Weighted sum of squares of `q` that `terms` cannot explain.
-fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 5]) -> f64 {
-    let (mut a, mut b, mut total) = ([[0.0; 5]; 5], [0.0; 5], 0.0);
+fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; SEARCHED]) -> f64 {
+    let (mut a, mut b, mut total) = ([[0.0; SEARCHED]; SEARCHED], [0.0; SEARCHED], 0.0);
     for p in points {
         let f = terms(p);
-        for i in 0..5 {
+        for i in 0..SEARCHED {
             let weighted = p.weight * f[i];
-            for j in i..5 {
+            for j in i..SEARCHED {
                 a[i][j] += weighted * f[j];
             }
             b[i] += weighted * p.q;
@@ -276,7 +283,7 @@ fn residue(points: &[Point], terms: impl Fn(&Point) -> [f64; 5]) -> f64 {
     }
     mirror(&mut a);
     let Some(x) = solve(a, b) else { return f64::INFINITY };
-    (0..5).fold(total, |left, i| left - x[i] * b[i])
+    (0..SEARCHED).fold(total, |left, i| left - x[i] * b[i])
 }
 
 #[allow(clippy::needless_range_loop, reason = "rows and columns of a matrix read best by their numbers")]

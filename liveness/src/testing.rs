@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) start_us: u32,
     /// Response of the background, of the face's.
     pub(crate) behind: f64,
+    /// A screen shows the face, and its glass mirrors the lamps so that they imitate its relief.
+    pub(crate) screen: bool,
     /// From the first row of the picture to the last.
     pub(crate) readout_us: u32,
 }
@@ -104,6 +106,7 @@ impl World {
             strength: [1.0; 2],
             start_us: 100_000,
             behind: 0.02,
+            screen: false,
             readout_us: 0,
         }
     }
@@ -151,7 +154,9 @@ impl World {
             for cell in 0..CELLS {
                 let lamps = l * ratios[cell].exp() + r * (-ratios[cell]).exp();
                 let factor = factor(0.3 + 0.4 * ((cell / GRID) as f64 + 0.5) / GRID as f64);
-                let linear = skin[cell] * (factor * self.ambient + self.lamps * lamps) + 0.002 * random.normal();
+                let answers = if self.screen { 0.8 } else { skin[cell] };
+                let light = skin[cell] * factor * self.ambient + answers * self.lamps * lamps;
+                let linear = light + 0.002 * random.normal();
                 frame.clipped[cell] = if linear >= 1.0 { 255 } else { 0 };
                 frame.means[cell] = encode(linear);
             }

@@ -58,6 +58,18 @@ pub(super) fn response(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> 
     (contrast < policy.contrast_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
 }
 
+/// Whether the lamps light what the room's light shows; nothing is said where the room is too dark for its picture.
+pub(super) fn texture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
+    let policy = &case.policy.texture;
+    let found = crate::texture::texture(&case.fit.face, case.transcript.frames.len());
+    let (common, shown) = (milli(found.common), milli(found.shown));
+    figures.milli("texture-common", common);
+    figures.milli("texture-shown", shown);
+    figures.count("texture-cells", found.cells);
+    let told = found.cells >= usize::from(policy.cells_min) && shown >= policy.shown_milli_min;
+    (told && common < policy.common_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
+}
+
 /// Difference between the brightest and the darkest frame, of full scale.
 pub(super) fn changes(looks: &[Look]) -> f64 {
     let (low, high) = levels(looks);

@@ -85,6 +85,27 @@ fn a_code_that_the_matcher_did_not_choose_is_a_spoof() {
     assert_eq!(recording.judge(&Policy::shipped()).answer().to_string(), "spoof: light-code-wrong");
 }
 
+/// The decoder learns what each state looks like, so exchanged states decode as well; response and relief know better.
+#[test]
+fn no_exchange_of_the_states_passes() {
+    let states = [Light::Off, Light::Left, Light::Right, Light::Both];
+    let mut decoded = 0;
+    for permutation in 1..4usize.pow(4) {
+        let to: Vec<usize> = (0..4).map(|k| permutation / 4usize.pow(k) % 4).collect();
+        if (0..4).any(|state| !to.contains(&state)) || to == [0, 1, 2, 3] {
+            continue;
+        }
+        let mut attack = recording(|_| {});
+        let exchanged: Vec<Light> = attack.code.iter().map(|light| states[to[*light as usize]]).collect();
+        relabel(&mut attack.transcript, &exchanged);
+        attack.code = exchanged;
+        let found = crate::decode::decode(&attack.transcript);
+        decoded += usize::from(found.wrong + found.missing == 0);
+        assert!(!attack.judge(&Policy::shipped()).answer().is_live(), "{to:?}");
+    }
+    assert!(decoded > 0, "the decoder alone refuses all: this test is about those that it does not");
+}
+
 #[test]
 fn the_other_witnesses_count() {
     let verdict = |passive: PassiveSummary, motion: Motion, continuity_milli| {
@@ -147,6 +168,7 @@ fn attacks() -> Vec<(&'static str, Witness, Recording)> {
         ("looped video", Witness::Motion, looped()),
         ("code played slowly, answered elsewhere", Witness::Timing, slow()),
         ("light painted over the whole picture", Witness::Response, recording(|world| world.behind = 2.0)),
+        ("screen whose glass mirrors both lamps", Witness::Texture, recording(|world| world.screen = true)),
         ("flat print", Witness::Relief, recording(|world| world.surface = Surface::Plane { tilt: [0.1, 0.1] })),
         ("mask with a face's relief", Witness::Fusion, mask()),
         ("face swapped after the proof", Witness::Continuity, Recording { continuity_milli: 50, ..recording(|_| {}) }),

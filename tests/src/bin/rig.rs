@@ -194,12 +194,8 @@ fn join(near: UnixStream, far: TcpStream) -> std::io::Result<()> {
 
 /// The first boot, at our clock: what the camera's interface carries alone, and what is lost while inference runs.
 async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
-    let settings = Settings {
-        kiosk: &stage.kiosks[0],
-        broker_port: stage.site.broker().port(),
-        near: Near::Never,
-        board: BOARD,
-    };
+    let settings =
+        Settings { kiosk: &stage.kiosks[0], broker_port: stage.site.broker().port(), near: Near::Never, board: BOARD };
     let (machine, mut booth) = boot(stage, "count", 1.0, &settings)?;
     let (rate, alone) = highest_rate(stage, &mut booth)?;
     let look = booth.control.order("look")?;
@@ -285,7 +281,8 @@ fn bad_devices(booth: &mut Booth) -> Result<Value> {
 }
 
 fn doctor(booth: &mut Booth, name: &str) -> Result<Value> {
-    let (code, out, err) = booth.control.run(&["/bin/timeout", "90", "/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
+    let (code, out, err) =
+        booth.control.run(&["/bin/timeout", "90", "/bin/didar-agent", "doctor", "--json", "--config", CONFIG])?;
     println!("{name}: doctor ends with {code}");
     let said = serde_json::from_str::<Value>(&out).unwrap_or_else(|_| json!(out));
     Ok(json!({ "device": name, "code": code, "said": said, "log": err }))
