@@ -174,9 +174,13 @@ impl Witnessed {
     }
 }
 
-/// What breaks on purpose, and is to be alarmed: a disk, or a camera on a machine that is too busy to paint its pictures.
+/// What breaks on purpose, and is to be alarmed: a disk, a clock, or the simulated devices on a machine that is too busy
+/// for them.
 fn is_fault(entry: &Entry) -> bool {
-    matches!(entry.reason.as_deref(), Some("storage-fault" | "camera-fault" | "screen-fault"))
+    matches!(
+        entry.reason.as_deref(),
+        Some("storage-fault" | "clock-fault" | "camera-fault" | "lamp-fault" | "screen-fault")
+    )
 }
 
 impl Decided {

@@ -18,7 +18,7 @@ struct Arguments {
     #[arg(long, default_value_t = 200)]
     kills: u64,
     /// Kiosks at once.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 12)]
     kiosks: usize,
     /// Of everything that is chosen.
     #[arg(long, default_value_t = 1)]

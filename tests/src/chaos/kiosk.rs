@@ -24,6 +24,8 @@ use crate::stage;
 /// The disk of a kiosk: some megabytes, so that it can be filled.
 const DISK: &str = "size=16m,mode=700";
 const DEVICE: &str = "didar-chaos";
+/// Between two frames where no proof is needed, microseconds.
+const COUNTER_FRAME_US: u32 = 200_000;
 /// Longest wait for one answer of the agent, and for the end of an attempt.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ATTEMPT_MAX: Duration = Duration::from_secs(60);
@@ -39,6 +41,16 @@ pub(super) struct Kiosk {
     app: KioskApp,
     bridge: Bridge,
     disk: Arc<Disk>,
+    place: Place,
+}
+
+/// What a kiosk's visitors come for decides how fast its camera must be painted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// People stand before a camera that keeps its time: proofs, verdicts.
+    Camera,
+    /// Requests end before a proof is needed, and a few frames a second are enough.
+    Counter,
 }
 
 /// The agent's state folder, on a disk of its own.
@@ -105,8 +117,12 @@ pub(super) fn unmount_leftovers(folder: &Path) -> Result<()> {
 
 impl Kiosk {
     /// Puts the devices up; the agent is not started yet.
-    pub(super) fn open(site: &KioskSite, link: &Link, crowd: &Crowd, seed: u64) -> Result<Self> {
-        let scene = Scene::new(Arc::clone(&crowd.right), Room::default(), CameraModel::default(), seed);
+    pub(super) fn open(site: &KioskSite, link: &Link, crowd: &Crowd, place: Place, seed: u64) -> Result<Self> {
+        let camera = match place {
+            Place::Camera => CameraModel::default(),
+            Place::Counter => CameraModel { frame_us: COUNTER_FRAME_US, ..CameraModel::default() },
+        };
+        let scene = Scene::new(Arc::clone(&crowd.right), Room::default(), camera, seed);
         let bridge = Bridge::open(&site.bridge, scene, PixelOrder::Yuyv, |_| {})?;
         let disk = Disk::mount(site.folder().join("state"))?;
         let program = process::sibling("didar-agent")?.display().to_string();
@@ -118,6 +134,7 @@ impl Kiosk {
             app: KioskApp::new(&site.api),
             bridge,
             disk: Arc::new(disk),
+            place,
         })
     }
 
@@ -133,11 +150,11 @@ impl Kiosk {
             if !random.one_in(5) {
                 self.wait_for(CONNECT_MAX, progress, |state| state["connected"] == true).await;
             }
-            let errand = errand(&mut random);
+            let errand = errand(self.place, &mut random);
             // One at a time before a camera: this machine could not keep time for several.
-            let turn = match errand {
-                Errand::Stranger => None,
-                _ => crowd.turn.acquire().await.ok(),
+            let turn = match self.place {
+                Place::Counter => None,
+                Place::Camera => crowd.turn.acquire().await.ok(),
             };
             if self.attempt(crowd, errand, &mut seen, &mut ends).await {
                 progress.attempted();
@@ -254,12 +271,13 @@ impl Kiosk {
     }
 }
 
-fn errand(random: &mut Random) -> Errand {
-    match random.below(100) {
-        0..=4 => Errand::Right,
-        5 => Errand::Other,
-        6 => Errand::Print,
-        7..=18 => Errand::Cancelled(Duration::from_millis(random.below(2_500))),
-        _ => Errand::Stranger,
+fn errand(place: Place, random: &mut Random) -> Errand {
+    match (place, random.below(100)) {
+        (Place::Camera, 0..=69) => Errand::Right,
+        (Place::Camera, 70..=81) => Errand::Other,
+        (Place::Camera, 82..=87) => Errand::Print,
+        (Place::Camera, _) => Errand::Cancelled(Duration::from_millis(random.below(2_500))),
+        (Place::Counter, 0..=9) => Errand::Cancelled(Duration::from_millis(random.below(800))),
+        (Place::Counter, _) => Errand::Stranger,
     }
 }

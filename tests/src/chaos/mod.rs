@@ -29,7 +29,7 @@ use crate::people::{self, ASTRONAUT, HOPPER};
 use crate::scene::{Random, Subject};
 use breaker::Breaker;
 use centre::Installed;
-use kiosk::Kiosk;
+use kiosk::{Kiosk, Place};
 use net::Network;
 
 /// How much chaos.
@@ -92,6 +92,8 @@ struct Progress {
     over: AtomicBool,
 }
 
+/// Kiosks with people before their cameras: two cores cannot paint in time for more.
+const CAMERAS: usize = 2;
 /// Longest wait until all kiosks are connected, and until everything is told after the chaos.
 const REST_MAX: Duration = Duration::from_secs(180);
 /// After that the last open challenges expire and are swept.
@@ -133,7 +135,10 @@ pub fn run(plan: &Plan) -> Result<Tally> {
     let centre = installed.centre(&network)?;
     let kiosks = (0..)
         .zip(&installed.kiosks)
-        .map(|(place, site)| Kiosk::open(site, network.link(place + 2), &crowd, plan.seed + place as u64))
+        .map(|(number, site)| {
+            let place = if number < CAMERAS { Place::Camera } else { Place::Counter };
+            Kiosk::open(site, network.link(number + 2), &crowd, place, plan.seed + number as u64)
+        })
         .collect::<Result<Vec<_>>>()?;
     let breaker = Breaker::new(plan, &network, &centre, &kiosks);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
