@@ -136,6 +136,22 @@ fn records_outlive_a_restart_byte_by_byte() {
     assert_eq!(outbox.recovery(), None);
 }
 
+#[test]
+fn a_store_that_is_mended_goes_on_where_it_was() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    let mut outbox = device.open(folder.path());
+    append(&mut outbox, 3);
+    outbox.acknowledge(1).unwrap();
+    for _ in 0..2 {
+        outbox.mend().unwrap();
+        append(&mut outbox, 1);
+    }
+    assert_eq!((device.numbers(&outbox, Gaps::None), outbox.held()), (vec![2, 3, 4, 5], 4));
+    drop(outbox);
+    let outbox = device.open(folder.path());
+    assert_eq!((device.numbers(&outbox, Gaps::None), outbox.recovery()), (vec![2, 3, 4, 5], None));
+}
+
 /// A request's record with this outcome.
 fn ended(outcome: Outcome) -> AuditEntry {
     AuditEntry::Attempt {

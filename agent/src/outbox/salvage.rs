@@ -28,7 +28,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Letters read at once.
 const PAGE: usize = 512;
 
-const STORE: &str = "letters";
+/// Name of the store's folder.
+pub(super) const STORE: &str = "letters";
 const DAMAGED: &str = "damaged";
 
 const MAGIC: &[u8; 4] = b"DLT1";
@@ -129,7 +130,7 @@ pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
     clippy::disallowed_methods,
     reason = "another thread's release of a file lock cannot be waited for as an event"
 )]
-fn open(path: &Path) -> sled::Result<sled::Db> {
+pub(super) fn open(path: &Path) -> sled::Result<sled::Db> {
     let config =
         sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace);
     for _ in 0..LOCK_TRIES {

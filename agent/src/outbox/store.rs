@@ -173,6 +173,19 @@ impl Store {
         self.write_beside()
     }
 
+    /// After a failure: opens the disk anew, and has there what is known here. Of a write that failed half-way nothing
+    /// was told or sent, so it is undone; what was acknowledged and has come back goes again.
+    pub(super) fn mend(&mut self) -> Result<(), OutboxError> {
+        self.disk.reopen().map_err(|cause| self.failed(cause))?;
+        let Standing { next, acknowledged, .. } = self.standing;
+        let mut changes = Vec::new();
+        for (first, last) in [(0, acknowledged), (next, u64::MAX)] {
+            let keys = self.disk.keys(&letter_key(first), &letter_key(last)).map_err(|cause| self.failed(cause))?;
+            changes.extend(keys.into_iter().map(Change::Remove));
+        }
+        self.write(self.standing, changes)
+    }
+
     fn tell_loss(&mut self) -> Result<(), OutboxError> {
         let count = self.standing.lost;
         if count > 0 && self.held < self.capacity {

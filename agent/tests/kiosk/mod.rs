@@ -376,4 +376,8 @@ impl Outbox for FailingOutbox {
     fn flush(&mut self) -> Result<(), OutboxError> {
         self.real.flush()
     }
+
+    fn mend(&mut self) -> Result<(), OutboxError> {
+        self.real.mend()
+    }
 }

@@ -20,6 +20,7 @@ use didar_agent::attempt::Event;
 use didar_agent::attempt::event::{Finding, Findings, Proof, ProofOrder, Refutation};
 use didar_agent::edge::Clock as _;
 use didar_agent::perception::Order;
+use didar_agent::run::Refusal;
 use didar_agent::time::Moment;
 use didar_agent::uplink::arrival::{Arrival, Correlated};
 use didar_agent::uplink::session::{Act, Happened, Heard};
@@ -259,6 +260,12 @@ impl World<'_> {
         let begun = self.kiosk.agent.begin(draft);
         let request = match begun {
             Ok(request) => request,
+            // Nothing was begun; the power may have failed while it was tried.
+            Err(Refusal::Unrecorded) => {
+                self.seen.unanswered();
+                self.asks = self.now.after(self.within(Duration::from_secs(2)));
+                return self.follow(None);
+            }
             Err(refusal) => bail!("a kiosk at rest refuses: {refusal}"),
         };
         self.seen.begun(request, self.platter.has_failed());
