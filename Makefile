@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo rig rig-pi test check bench eval liveness world models fuzz fuzz-smoke sbom clean
+.PHONY: help setup build demo rig rig-pi test check bench eval liveness world chaos models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,7 +31,7 @@ rig-pi: setup
 test: setup
 	cargo test --locked --workspace
 
-## check: format, lints, documentation, licences, fuzz targets
+## check: format, lints, documentation, units, licences, fuzz targets
 check: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -39,6 +39,7 @@ check: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	protocol/fuzz/smoke.sh 5
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done
+	systemd/verify.sh
 	cross/sbom.py target/sbom
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "check: cargo-deny is not installed, licences not checked (cargo install --locked cargo-deny)"; fi
@@ -63,6 +64,13 @@ liveness: setup
 world: setup
 	cargo build --release --locked -p didar-tests --bin world
 	target/release/world $(ARGS)
+
+## chaos: real processes in network namespaces, killed at random (root); target/chaos/summary.json; ARGS="--attempts N --kills N --seed S"
+chaos: build
+	@command -v ip >/dev/null && command -v tc >/dev/null && command -v ss >/dev/null \
+	|| { echo "chaos: ip, tc and ss are missing: apt-get install -y iproute2" >&2; exit 1; }
+	cargo build --release --locked -p didar-tests --bin chaos
+	target/release/chaos $(ARGS)
 
 ## models: make the models again from the packages and compare them with the manifest
 models:

@@ -363,6 +363,12 @@ pub trait Outbox: Send {
     /// # Errors
     /// The store cannot be written.
     fn flush(&mut self) -> Result<(), OutboxError>;
+
+    /// Makes the store usable again after a failure, with everything that was kept.
+    ///
+    /// # Errors
+    /// The store still cannot be written: try again later.
+    fn mend(&mut self) -> Result<(), OutboxError>;
 }
 
 /// Why a record was not kept or not read.

@@ -33,6 +33,7 @@ pub mod perception;
 pub mod renew;
 pub mod run;
 pub mod screen;
+pub mod supervisor;
 pub mod time;
 pub mod trial;
 pub mod uplink;

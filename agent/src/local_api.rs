@@ -20,13 +20,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use didar_protocol::id::{DeviceId, RequestId};
 use didar_protocol::reason::Reason;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -82,6 +85,14 @@ pub enum DoorError {
 const BODY_MAX: usize = 8 * 1024;
 /// Longest wait for a request's body.
 const BODY_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for a request's header, the next one on a connection too.
+const HEADER_WAIT: Duration = Duration::from_secs(5);
+/// Most bytes of a request's header.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Connections at once; who comes beyond waits in the system's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// Before the next try where no connection could be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for the loop.
 const LOOP_WAIT: Duration = Duration::from_secs(5);
 /// Streams of events at once.
@@ -110,12 +121,38 @@ pub fn serve(path: &FilePath, door: Door) -> Result<impl Future<Output = ()> + u
         .route("/v1/state", get(state))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
+        .layer(axum::middleware::map_response(guarded))
         .with_state(inner);
-    Ok(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!("the local API ended: {error}");
-        }
-    })
+    Ok(answer_all(listener, router))
+}
+
+/// Serves for ever: a bound for everything that a client can use up.
+async fn answer_all(listener: UnixListener, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(cause) => {
+                // No file descriptors left, most likely: those in use come back.
+                tracing::warn!("no connection to the local API accepted: {cause}");
+                drop(timeout(ACCEPT_PAUSE, std::future::pending::<()>()).await);
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_WAIT)
+                .max_buf_size(HEADER_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(cause) = served {
+                tracing::debug!("a connection to the local API ended early: {cause}");
+            }
+        });
+    }
 }
 
 fn listen(path: &FilePath) -> Result<UnixListener, DoorError> {
@@ -158,6 +195,7 @@ fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Busy => Problem::new(StatusCode::CONFLICT, Reason::None, refusal.to_string()),
         Refusal::Stopping => Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Stopping, refusal.to_string()),
+        Refusal::Unrecorded => Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::StorageFault, refusal.to_string()),
         Refusal::Field(error) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Reason::RequestMalformed, error.to_string())
         }
@@ -235,6 +273,14 @@ async fn state(State(inner): Shared) -> Response {
         "help": told::help(&door.help),
     }))
     .into_response()
+}
+
+/// What is said of a person is kept by nobody on the way, and taken for nothing but what it is.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn nowhere(uri: Uri) -> Problem {

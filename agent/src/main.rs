@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod out_of_service;
 mod start;
 mod tried;
 
@@ -73,6 +74,13 @@ enum Order {
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
     },
+    /// Shows "out of service" and tells the centre why, until it is stopped: for a supervisor that has given up starting
+    /// the agent.
+    OutOfService {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/didar/agent.toml")]
+        config: PathBuf,
+    },
     /// Waits until standard input ends, then makes the board's lamps dark. `run` starts it; nobody else needs it.
     #[command(hide = true)]
     LampGuard {
@@ -104,6 +112,7 @@ fn main() -> ExitCode {
         }
         Order::Calibrate { config } => doctor::calibrate(&config, &mut std::io::stdout().lock()),
         Order::Trial(arguments) => tried::trial(&arguments, &mut std::io::stdout()),
+        Order::OutOfService { config } => stand_in(&config),
         Order::LampGuard { config } => guard_lamps(&config),
         Order::Enrol { config } => enrol(&config),
         Order::EnrolRequest { device, site } => enrol_request(&device, &site),
@@ -122,6 +131,12 @@ fn run(path: &std::path::Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     runtime.block_on(start::serve(path, config))
+}
+
+fn stand_in(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(out_of_service::stand_in(&config))
 }
 
 fn guard_lamps(config: &std::path::Path) -> anyhow::Result<()> {

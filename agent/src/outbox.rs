@@ -135,6 +135,10 @@ impl Outbox for DiskOutbox {
     fn flush(&mut self) -> Result<(), OutboxError> {
         lock(&self.store).flush()
     }
+
+    fn mend(&mut self) -> Result<(), OutboxError> {
+        lock(&self.store).mend()
+    }
 }
 
 impl Memory {

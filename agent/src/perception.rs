@@ -70,6 +70,9 @@ pub trait Eyes: Send {
 
     /// The models in use, as messages name them.
     fn models(&self) -> &[ModelRef];
+
+    /// How often the camera's thread has come round; one that rests still does, every second.
+    fn turns(&self) -> u64;
 }
 
 /// Facts and thresholds that perception works by. From the board's file and the configuration.
@@ -146,6 +149,10 @@ impl Eyes for Perception {
 
     fn models(&self) -> &[ModelRef] {
         &self.models
+    }
+
+    fn turns(&self) -> u64 {
+        self.inbox.turns()
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Call {
     },
     /// End an authentication; one that is over stays as it ended.
     Cancel(RequestId),
+    /// Say how often the camera's thread has come round: whoever answers turns too.
+    Turns(oneshot::Sender<u64>),
 }
 
 /// Why an authentication was not begun.
@@ -52,6 +54,9 @@ pub enum Refusal {
     /// The agent is stopping.
     #[error("the kiosk is stopping")]
     Stopping,
+    /// The store is broken.
+    #[error("the kiosk is out of service: its store cannot keep a record, and what cannot be recorded is not begun")]
+    Unrecorded,
     /// A field is out of the protocol's bounds.
     #[error(transparent)]
     Field(#[from] AskError),
@@ -293,16 +298,21 @@ impl Agent {
                 let _ = answer.send(begun);
             }
             Call::Cancel(id) => self.take(Event::Cancelled(id)),
+            // Whoever asked may have gone.
+            Call::Turns(answer) => drop(answer.send(self.perception.turns())),
         }
     }
 
     /// Begins an authentication.
     ///
     /// # Errors
-    /// The kiosk is busy or stopping, or a field is out of the protocol's bounds.
+    /// The kiosk is busy or stopping, it cannot keep a record, or a field is out of the protocol's bounds.
     pub fn begin(&mut self, draft: Draft) -> Result<RequestId, Refusal> {
         if self.state.stopping {
             return Err(Refusal::Stopping);
+        }
+        if self.machine.faults().contains(&Reason::StorageFault) {
+            return Err(Refusal::Unrecorded);
         }
         if self.machine.serving().is_some() {
             return Err(Refusal::Busy);
@@ -310,11 +320,12 @@ impl Agent {
         let id = RequestId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
         let made_at_ms = self.clock.unix_ms(self.clock.now());
         let request = ask::prepare(draft, &self.device, id, made_at_ms)?;
-        self.state.serving = Some((id, request.language));
-        self.journal.open(id);
         if let Err(reason) = self.intend_request(&request) {
             self.take(Event::Fault(reason));
+            return Err(Refusal::Unrecorded);
         }
+        self.state.serving = Some((id, request.language));
+        self.journal.open(id);
         self.take(Event::Requested(Box::new(request)));
         Ok(id)
     }

@@ -1,10 +1,11 @@
 //! From a configuration to an agent at work: opens every edge, then hands over to the loop.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use didar_agent::attempt::{Event, Machine};
 use didar_agent::board::{self, Devices};
 use didar_agent::buzzer::{Buzzer, BuzzerLine};
@@ -21,6 +22,7 @@ use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{self, Perception};
 use didar_agent::renew;
 use didar_agent::run::{Agent, LoopState};
+use didar_agent::supervisor;
 use didar_agent::time::{SystemClock, process_age};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
@@ -34,7 +36,11 @@ use tokio::sync::mpsc;
 /// The clock starts no earlier than this version of the program: 1 November 2026, Unix milliseconds.
 pub(crate) const BUILT_MS: u64 = 1_793_491_200_000;
 /// Longest wait for the uplink's farewell when the agent stops.
-const FAREWELL_MAX: std::time::Duration = std::time::Duration::from_secs(4);
+const FAREWELL_MAX: Duration = Duration::from_secs(4);
+/// Blocks until the kernel's random generator is ready, since Linux 5.6.
+const RANDOMNESS: &str = "/dev/random";
+/// Longest wait for that: five starts that end so lie within the five minutes of the unit's limit.
+const RANDOMNESS_MAX: Duration = Duration::from_secs(30);
 /// Events that may wait for the loop.
 const EVENTS_MAX: usize = 256;
 /// Requests of the local API that may wait for the loop.
@@ -53,6 +59,7 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
     let _guard = guard(path, &config)?;
     let meter = Arc::<Meter>::default();
     let (mut agent, link) = open(&config, &meter, events).await?;
+    let watched = calls.clone();
     let door = Door {
         device: config.device.clone(),
         calls,
@@ -63,6 +70,9 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
         meter,
     };
     let api = tokio::spawn(local_api::serve(&config.local_api.socket, door)?);
+    if let Some(patience) = supervisor::patience() {
+        tokio::spawn(supervisor::keep_fed(watched, patience, supervisor::alive));
+    }
     ready()?;
     let stop = async move {
         tokio::select! {
@@ -70,6 +80,7 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        supervisor::stopping();
     };
     agent.run(heard, called, stop).await;
     api.abort();
@@ -101,7 +112,33 @@ async fn farewell(mut link: LinkFaults) {
 
 type LinkFaults = tokio::sync::watch::Receiver<Option<didar_agent::uplink::fault::LinkFault>>;
 
+/// Waits until the kernel has randomness. Early after a boot it may have none, and whoever asks for some then waits
+/// without a word; here it is said, and the agent ends.
+///
+/// # Errors
+/// `source` gives no byte within `longest`.
+fn wait_for_randomness(source: &Path, longest: Duration) -> Result<()> {
+    let (send, answer) = std::sync::mpsc::channel();
+    let file = source.to_owned();
+    // A read of its own thread: it cannot be called back.
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        let read = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut byte));
+        // Whoever asked may have given up.
+        drop(send.send(read));
+    });
+    match answer.recv_timeout(longest) {
+        Ok(read) => read.with_context(|| format!("reading {}", source.display())),
+        Err(_) => bail!(
+            "the system has no randomness: {} gives none within {longest:?}, so no key and no connection is safe; \
+             enable the board's hardware random generator, or let systemd-random-seed keep a seed over boots",
+            source.display()
+        ),
+    }
+}
+
 async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) -> Result<(Agent, LinkFaults)> {
+    wait_for_randomness(Path::new(RANDOMNESS), RANDOMNESS_MAX)?;
     let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
     let mut outbox = DiskOutbox::open(
@@ -176,7 +213,7 @@ fn buzzer(place: &BuzzerLine) -> Option<Buzzer> {
     Buzzer::open(place).inspect_err(|error| tracing::error!("{error} The kiosk serves on without")).ok()
 }
 
-fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {
+pub(crate) fn uplink_settings(config: &Config, models: Vec<ModelRef>, boot: [u8; 16]) -> Settings {
     Settings {
         host: config.broker.host.clone(),
         port: config.broker.port,
@@ -198,7 +235,7 @@ fn warn_of_expiry(identity: &Identity, clock: &dyn Clock) {
 }
 
 /// The kernel's name for this boot.
-fn boot() -> Result<[u8; 16]> {
+pub(crate) fn boot() -> Result<[u8; 16]> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
     let id: uuid::Uuid = text.trim().parse().with_context(|| format!("{path} holds no id"))?;
@@ -210,6 +247,23 @@ fn ready() -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready {} ms", age.as_millis())?;
     out.flush()?;
+    supervisor::ready();
     tracing::info!("ready");
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_randomness_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let silent = folder.path().join("random");
+        assert!(std::process::Command::new("mkfifo").arg(&silent).status().unwrap().success());
+        let why = wait_for_randomness(&silent, Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(why.starts_with("the system has no randomness"), "{why}");
+        wait_for_randomness(Path::new("/dev/urandom"), Duration::from_secs(60)).unwrap();
+    }
 }

@@ -4,7 +4,7 @@
 //! **Not here:** timers; the loop waits for [`crate::attempt::Machine::deadline`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -54,8 +54,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// Starts no earlier than `not_before_ms` (Unix): the later of the build and the last signed time that was stored.
     pub fn new(not_before_ms: u64) -> Self {
-        let system_ms = millis(ClockId::Realtime).max(not_before_ms);
-        let boot_unix_ms = system_ms.saturating_sub(millis(ClockId::Monotonic));
+        let boot_unix_ms = calendar_ms().max(not_before_ms).saturating_sub(monotonic_ms());
         Self { boot_unix_ms: AtomicU64::new(boot_unix_ms), signed: AtomicBool::new(false) }
     }
 }
@@ -72,7 +71,7 @@ impl Clock for SystemClock {
     }
 
     fn learn(&self, signed_unix_ms: u64) {
-        let at_boot = signed_unix_ms.saturating_sub(millis(ClockId::Monotonic));
+        let at_boot = signed_unix_ms.saturating_sub(monotonic_ms());
         self.boot_unix_ms.store(at_boot, Ordering::Relaxed);
         self.signed.store(true, Ordering::Relaxed);
     }
@@ -82,9 +81,17 @@ impl Clock for SystemClock {
     }
 }
 
-fn millis(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
+fn monotonic_ms() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.unsigned_abs().saturating_mul(1000) + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// What the system believes, Unix milliseconds; zero before 1970. By way of libc, where a wrong clock can be put before
+/// the agent without one before the whole machine.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn calendar_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long ago the process `id` was started; `None` where the kernel does not say.

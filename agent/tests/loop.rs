@@ -120,6 +120,7 @@ async fn without_a_record_nobody_is_granted_and_the_store_takes_the_record_when_
     let ended = kiosk.outcome(first).await;
     assert_eq!((ended.outcome, ended.reason), (Outcome::Fault, Reason::StorageFault));
     kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
+    assert!(matches!(kiosk.begin().await, Err(Refusal::Unrecorded)), "what cannot be recorded is not begun");
     kiosk.until(|kiosk| kiosk.standing().faults.is_empty() && kiosk.standing().unconfirmed == 0).await;
     let seen = kiosk.stop().await;
     assert_eq!(outcomes(&seen.records), [(Outcome::Fault, Reason::StorageFault)]);

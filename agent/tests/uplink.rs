@@ -33,6 +33,8 @@ use tokio::time::timeout;
 const ID: &str = "kiosk-7";
 const REQUEST: RequestId = RequestId::from_bytes([5; 16]);
 const ATTEMPT: AttemptId = AttemptId::from_bytes([6; 16]);
+/// 1 January 2100: every certificate of these tests has ended.
+const YEAR_2100_MS: u64 = 4_102_444_800_000;
 /// No step of these tests takes so long unless it failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -198,6 +200,13 @@ impl Matcher {
             }
         };
         timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("nothing came on {lane}"))
+    }
+
+    /// The next state that the kiosk tells.
+    async fn state_of(&mut self, kiosk: &Kiosk) -> State {
+        let state = self.next("up/state").await;
+        let state = Signed::parse(Kind::State, &state.payload).unwrap();
+        State::decode(state.verify(&kiosk.signer).unwrap()).unwrap()
     }
 
     fn sign<M: Message>(&self, message: &M) -> Vec<u8> {
@@ -408,14 +417,7 @@ async fn a_forged_verdict_is_ignored_and_alarmed() {
     let bytes = matcher.verdict().encode().unwrap();
     let forged = sign_with_certificate(Kind::Verdict, &bytes, &signer, &forger.der).unwrap();
     matcher.publish("device/kiosk-7/down/verdict", forged).await;
-    loop {
-        let state = matcher.next("up/state").await;
-        let state = Signed::parse(Kind::State, &state.payload).unwrap();
-        let state = State::decode(state.verify(&kiosk.signer).unwrap()).unwrap();
-        if state.faults.contains(&Reason::PeerNotTrusted) {
-            break;
-        }
-    }
+    while !matcher.state_of(&kiosk).await.faults.contains(&Reason::PeerNotTrusted) {}
     // The true one still counts, and is the first that does.
     let true_one = Verdict { outcome: VerdictOutcome::NoMatch, reason: Reason::NotSamePerson, ..matcher.verdict() };
     matcher.publish("device/kiosk-7/down/verdict", matcher.sign(&true_one)).await;
@@ -552,7 +554,7 @@ impl Clock for SlowClock {
 #[tokio::test]
 async fn a_clock_in_1970_reaches_the_centre_and_corrects_itself() {
     let site = Site::new();
-    let matcher = Matcher::connect(&site).await;
+    let mut matcher = Matcher::connect(&site).await;
     let clock = Arc::new(SlowClock { real: SystemClock::new(0), behind: std::sync::Mutex::new(Some(0)) });
     let device = site.authority.device(ID, Validity::Now).unwrap();
     let mut kiosk = site.kiosk_with(&device, &site.authority.pem, clock.clone());
@@ -563,6 +565,28 @@ async fn a_clock_in_1970_reaches_the_centre_and_corrects_itself() {
     assert!(matches!(kiosk.event().await, Event::Challenged(_)));
     assert!(clock.is_signed());
     assert!(clock.unix_ms(clock.now()).abs_diff(matcher.now_ms()) < 10_000);
+    // The centre is told once that somebody should look at this clock.
+    while !matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault) {}
+    assert!(!matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault));
+}
+
+#[tokio::test]
+async fn a_clock_in_2100_is_named_and_told_to_the_loop_until_it_is_right() {
+    let site = Site::new();
+    let clock = Arc::new(SlowClock { real: SystemClock::new(0), behind: std::sync::Mutex::new(Some(YEAR_2100_MS)) });
+    let device = site.authority.device(ID, Validity::Now).unwrap();
+    let mut kiosk = site.kiosk_with(&device, &site.authority.pem, clock.clone());
+    assert!(matches!(kiosk.event().await, Event::Fault(Reason::ClockFault)));
+    let fault = kiosk.first_fault().await;
+    assert!(fault.to_string().starts_with("this device's clock says 2100-01-01"), "{fault}");
+    *clock.behind.lock().unwrap() = None;
+    loop {
+        match kiosk.event().await {
+            Event::Mended(Reason::ClockFault) => break,
+            Event::UplinkDown | Event::UplinkUp => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

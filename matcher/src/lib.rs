@@ -27,6 +27,7 @@ pub mod serve;
 pub mod service;
 pub mod site;
 pub mod store;
+pub mod supervisor;
 pub mod time;
 pub mod tls;
 pub mod watch;

@@ -18,6 +18,7 @@ use didar_matcher::files;
 use didar_matcher::judge;
 use didar_matcher::serve;
 use didar_matcher::site::{OPERATOR, Site, Wishes};
+use didar_matcher::supervisor;
 use didar_matcher::time;
 use didar_matcher::watch::{self, Post, Sight, WatchError};
 
@@ -77,6 +78,7 @@ fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
     let ready = |url: &str| {
         // Nobody may be waiting for this line; serving goes on.
         let _ = say(format_args!("ready {url}"));
+        supervisor::ready();
     };
     if let Some(folder) = &arguments.all_in_one {
         let site = Site::new(folder);

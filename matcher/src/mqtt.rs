@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::broker::PACKET_MAX;
 use crate::config::BrokerUrl;
 use crate::service::{Outgoing, Service};
+use crate::supervisor;
 use crate::time;
 
 /// Messages that wait for the service; what comes beyond is dropped, and its sender asks again.
@@ -166,6 +167,8 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
             Task::Sweep => {
                 let mut out = service.refresh(now_ms);
                 out.extend(service.sweep(now_ms));
+                // Once a second, by the thread that works and with the task that drives it: both turn.
+                supervisor::alive();
                 (out, None)
             }
         };

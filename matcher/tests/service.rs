@@ -535,6 +535,25 @@ fn a_device_that_was_spoken_to_by_a_stranger_raises_an_alarm() {
 }
 
 #[test]
+fn each_fault_of_a_device_is_one_alarm_until_it_is_mended() {
+    let (mut site, kiosk) = ready();
+    let mut tell = |connects: u64, online: bool, faults: &[Reason]| {
+        let state = kiosk.state_with(1, connects, online, faults.to_vec());
+        alarms(&site.handle(&kiosk, Lane::State, &state, NOW))
+    };
+    assert!(tell(1, true, &[]).is_empty());
+    assert_eq!(tell(1, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert!(tell(1, true, &[Reason::StorageFault]).is_empty());
+    // A will is what was true when the connection was made.
+    assert!(tell(1, false, &[Reason::CameraFault]).is_empty());
+    let both = [Reason::StorageFault, Reason::ProgramFault, Reason::NoConnection];
+    assert_eq!(tell(2, true, &both), ["the device tells of a fault: program-fault"]);
+    assert!(tell(2, true, &[]).is_empty());
+    assert_eq!(tell(2, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert_eq!(site.last_line(), "alarm storage-fault");
+}
+
+#[test]
 fn two_machines_with_one_identity_are_both_refused_until_an_operator_has_looked() {
     // The copy comes later, earlier, or more often than the original.
     for (first, second) in [((1, 5), (2, 5)), ((1, 5), (2, 2)), ((2, 9), (1, 6))] {

@@ -123,6 +123,8 @@ reasons! {
     524 ClockFault "clock-fault";
     /// The screen failed; everything else serves on.
     525 ScreenFault "screen-fault";
+    /// The agent ended again and again, and is not started any more.
+    526 ProgramFault "program-fault";
     /// The kiosk's application cancelled.
     530 CancelledByApplication "cancelled-by-application";
     /// The agent is stopping.

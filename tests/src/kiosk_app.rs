@@ -78,6 +78,9 @@ impl KioskApp {
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let response = self.send(method, path, body).await?;
         let status = response.status().as_u16();
+        if response.headers().get("cache-control").is_none_or(|value| value != "no-store") {
+            bail!("{path}: an answer about a person that somebody on the way may keep");
+        }
         let bytes = response.into_body().collect().await.context("reading the answer")?.to_bytes();
         let body = if bytes.is_empty() {
             Value::Null

@@ -6,7 +6,9 @@
 //! here: anything that ships.
 //! Start reading at [`site::Site`].
 
+pub mod audit;
 pub mod cable;
+pub mod chaos;
 pub mod crowd;
 pub mod kiosk_app;
 pub mod people;

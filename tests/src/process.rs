@@ -24,9 +24,10 @@ pub struct Process {
 const GRACE: Duration = Duration::from_secs(8);
 
 impl Process {
-    /// Starts `program` with `arguments`; its log (standard error) goes to `log`.
+    /// Starts `program` with `arguments`; its log (standard error) goes to the end of `log`.
     pub fn start<S: AsRef<OsStr>>(name: &'static str, program: &Path, arguments: &[S], log: &Path) -> Result<Self> {
-        let log_file = std::fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        let log_file = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let log_file = log_file.with_context(|| format!("creating {}", log.display()))?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -73,6 +74,17 @@ impl Process {
                 .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
         };
         Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
+    }
+
+    /// Ends the child as a power cut would (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().with_context(|| format!("killing {}", self.name))?;
+        self.child.wait().with_context(|| format!("waiting for {}", self.name)).map(drop)
+    }
+
+    /// Whether the child has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// Asks the child to end (SIGTERM) and waits for it.

@@ -55,13 +55,18 @@ const READY: Duration = Duration::from_secs(60);
 impl Site {
     /// Makes a site in `folder` (which is emptied) with the models of `manifest` and serves it.
     pub fn open(folder: &Path, manifest: &Path) -> Result<Self> {
+        Self::open_with(folder, manifest, &[])
+    }
+
+    /// The same, with further arguments of `didar-matcher serve`.
+    pub fn open_with(folder: &Path, manifest: &Path, further: &[&str]) -> Result<Self> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display()))?;
         }
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let programs =
             Programs { agent: process::sibling("didar-agent")?, matcher: process::sibling("didar-matcher")? };
-        Self::serve(folder, manifest, programs)
+        Self::serve(folder, manifest, programs, further)
     }
 
     /// The same site, served anew after `edit` has changed the matcher's configuration.
@@ -72,12 +77,12 @@ impl Site {
         let mut table: toml::Table = text.parse()?;
         edit(&mut table);
         std::fs::write(&path, toml::to_string(&table)?).with_context(|| format!("writing {}", path.display()))?;
-        Self::serve(&self.folder, manifest, self.programs)
+        Self::serve(&self.folder, manifest, self.programs, &[])
     }
 
-    fn serve(folder: &Path, manifest: &Path, programs: Programs) -> Result<Self> {
+    fn serve(folder: &Path, manifest: &Path, programs: Programs, further: &[&str]) -> Result<Self> {
         let centre = folder.join("centre");
-        let arguments = ["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?].map(str::to_owned);
+        let arguments = [&["serve", "--all-in-one", path(&centre)?, "--models", path(manifest)?], further].concat();
         let matcher = Process::start("didar-matcher", &programs.matcher, &arguments, &folder.join("matcher.log"))?;
         let line = matcher
             .wait_for_line(READY, |line| line.starts_with("ready mqtts://"))
@@ -180,6 +185,19 @@ impl Site {
         Ok(listen.parse::<SocketAddr>()?.port())
     }
 
+    /// The ledger holds an alarm that says this, at the latest two minutes later.
+    pub fn wait_for_alarm(&self, words: &str) -> Result<()> {
+        let centre = self.centre();
+        for _ in 0..600 {
+            let ledger = self.matcher(&["ledger", "export", "--dir", path(&centre)?])?;
+            if ledger.lines().any(|line| line.contains("\"alarm\"") && line.contains(words)) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+        bail!("no alarm says {words:?}")
+    }
+
     /// Ends the centre and its broker.
     pub fn close(mut self) -> Result<()> {
         let status = self.matcher.stop()?;
@@ -263,8 +281,24 @@ impl KioskSite {
 
     /// Starts the agent and waits until it is ready.
     pub fn start(&self) -> Result<RunningAgent> {
+        self.start_in(&[])
+    }
+
+    /// The same under a supervisor that listens at `socket` and is content with a sign of life within three seconds.
+    pub fn start_supervised(&self, socket: &Path) -> Result<RunningAgent> {
+        self.start_in(&[&format!("NOTIFY_SOCKET={}", path(socket)?), "WATCHDOG_USEC=3000000"])
+    }
+
+    /// Starts what stands in for an agent that keeps failing.
+    pub fn stand_in(&self) -> Result<Process> {
+        let log = self.folder.join("out-of-service.log");
+        Process::start("didar-agent", &self.agent, &["out-of-service", "--config", path(&self.config)?], &log)
+    }
+
+    fn start_in(&self, environment: &[&str]) -> Result<RunningAgent> {
         let log = self.folder.join("agent.log");
-        let process = Process::start("didar-agent", &self.agent, &["run", "--config", path(&self.config)?], &log)?;
+        let order = [path(&self.agent)?, "run", "--config", path(&self.config)?];
+        let process = Process::start("didar-agent", "env".as_ref(), &[environment, &order].concat(), &log)?;
         let line = process
             .wait_for_line(READY, |line| line.starts_with("ready"))
             .with_context(|| format!("see {}", log.display()))?;

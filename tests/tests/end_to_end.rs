@@ -1,7 +1,10 @@
 //! The whole chain as processes: the shipped agent, the shipped matcher, a real broker, a face in front of the camera.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use didar_tests::people::{self, ASTRONAUT, HOPPER};
@@ -10,6 +13,9 @@ use didar_tests::site::{INITIATOR, KioskSite, Site};
 use didar_tests::stage::{Attempted, Stage, consent};
 use didar_vision::{Models, Perceiver};
 use serde_json::{Value, json};
+
+/// Longest wait for something that a busy machine does in its own time.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -67,6 +73,40 @@ fn examine(kiosk: &KioskSite) -> Result<()> {
     Ok(())
 }
 
+/// Listens as a supervisor does: at once to everything, for whoever tells must not wait.
+fn supervise(socket: &Path) -> Result<Receiver<String>> {
+    let listener = UnixDatagram::bind(socket)?;
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 256];
+        while let Ok(length) = listener.recv(&mut bytes) {
+            if tell.send(String::from_utf8_lossy(&bytes[..length]).trim().to_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(told)
+}
+
+/// The agent said that it serves, that it is alive, and at last that it stops.
+fn check_told(told: &Receiver<String>) -> Result<()> {
+    let mut said = Vec::new();
+    while said.last().is_none_or(|last| last != "STOPPING=1") {
+        said.push(told.recv_timeout(PATIENCE).with_context(|| format!("the supervisor was told {said:?}"))?);
+    }
+    assert_eq!(said.iter().filter(|word| *word == "READY=1").count(), 1, "{said:?}");
+    assert!(said.iter().any(|word| word == "WATCHDOG=1"), "{said:?}");
+    Ok(())
+}
+
+/// What stands in for an agent that keeps failing: the centre raises an alarm.
+fn stand_in(site: &Site, kiosk: &KioskSite) -> Result<()> {
+    let mut stand_in = kiosk.stand_in()?;
+    site.wait_for_alarm("program-fault")?;
+    assert!(stand_in.stop()?.success(), "SIGTERM ends the stand-in gracefully");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
     let manifest = root().join("models/manifest.toml");
@@ -84,7 +124,8 @@ async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
     let kiosk = site.kiosk("kiosk-0001", &manifest, sockets.path(), site.broker().port(), 365)?;
     kiosk.check()?;
     let mut stage = Stage::open(&kiosk, Arc::clone(&right_subject), &folder.path().join("pictures"))?;
-    let mut agent = kiosk.start()?;
+    let told = supervise(&sockets.path().join("notify"))?;
+    let mut agent = kiosk.start_supervised(&sockets.path().join("notify"))?;
     stage.wait_until_connected().await?;
     let ask = request(person.as_str());
 
@@ -114,6 +155,8 @@ async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
     assert_eq!(ended(&stage.attempt("camera-back", &ask).await?), ("grant", "none"));
 
     assert!(agent.process.stop()?.success(), "SIGTERM ends the agent gracefully");
+    check_told(&told)?;
+    stand_in(&site, &kiosk)?;
     examine(&kiosk)?;
     drop(stage);
     let centre = site.centre();

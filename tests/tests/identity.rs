@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use didar_agent::config::Config;
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
@@ -82,7 +82,7 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
     let refused = caller.ask(&csr, Some((&device, "guessed"))).await;
     assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
-    wait_for_alarm(&site, "enrolment refused: the one-time code")?;
+    site.wait_for_alarm("enrolment refused: the one-time code")?;
 
     // Renewal: the new certificate is used at once, by signatures and by the next handshake, and survives a restart.
     let identity = Arc::new(Identity::open(&caller.config.site, &device)?);
@@ -96,21 +96,8 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     site.matcher(&["device", "revoke", "kiosk-0001", "--dir", &dir])?;
     let refused = caller.renew(&identity).await;
     assert!(matches!(&refused, Err(EstError::Refused { words, .. }) if words.contains("revoked")), "{refused:?}");
-    wait_for_alarm(&site, "gives no right to renew")?;
+    site.wait_for_alarm("gives no right to renew")?;
     site.close()
-}
-
-/// The ledger holds an alarm that says this, at the latest a moment later.
-fn wait_for_alarm(site: &Site, words: &str) -> Result<()> {
-    let dir = dir(site)?;
-    for _ in 0..600 {
-        let ledger = site.matcher(&["ledger", "export", "--dir", &dir])?;
-        if ledger.lines().any(|line| line.contains("\"alarm\"") && line.contains(words)) {
-            return Ok(());
-        }
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
-    bail!("no alarm says {words:?}")
 }
 
 #[tokio::test]

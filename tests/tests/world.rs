@@ -17,7 +17,7 @@ fn nothing_is_lost_doubled_reordered_or_wrong() {
             scope.spawn(move || {
                 for seed in (1..=WORLDS).filter(|seed| seed % 2 == half) {
                     let tally = run(site, seed, POINTS).unwrap();
-                    assert!(tally.is_clean(), "seed {seed}: {tally:?}");
+                    assert!(tally.findings.is_clean(), "seed {seed}: {tally:?}");
                     total.lock().unwrap().add(&tally);
                 }
             });
@@ -25,7 +25,7 @@ fn nothing_is_lost_doubled_reordered_or_wrong() {
     });
     let total = total.into_inner().unwrap();
     // Worlds in which nobody is recognised and no verdict goes astray would prove little.
-    assert!(total.points >= 10_000 && total.grants > 20 && total.undelivered > 10, "{total:?}");
+    assert!(total.points >= 10_000 && total.findings.grants > 20 && total.findings.undelivered > 10, "{total:?}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub enum Event {
     /// The request or its attempt could not be signed, sealed or encoded. Logged by the loop already.
     Unsent(RequestId),
 
-    /// An edge broke. Logged by the loop already; the reason is one of 520 to 525.
+    /// An edge broke. Logged by the loop already; the reason is one of 520 to 526.
     Fault(Reason),
     /// The same edge works again.
     Mended(Reason),

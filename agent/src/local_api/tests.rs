@@ -4,6 +4,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::screen::text::Desk;
 
 const NOW_S: u64 = 1_800_000_000;
 
@@ -77,4 +78,41 @@ async fn an_unknown_field_is_refused_and_no_value_is_repeated() {
     assert!(!body.to_string().contains("900101400011"), "{body}");
     let (_, body) = refusal(|body| body["subject"] = "123456789012".into()).await;
     assert!(!body.to_string().contains("123456789012"), "{body}");
+}
+
+/// The answer to `GET /v1/state` on the socket at `path`, headers and all.
+async fn state_of(path: &FilePath) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    stream.write_all(b"GET /v1/state HTTP/1.1\r\nhost: kiosk\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_keep_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("api.sock");
+    let (calls, _called) = mpsc::channel(1);
+    let desk = Desk { kk: "№ 1 терезе".into(), ru: "окно № 1".into(), en: "window 1".into() };
+    let door = Door {
+        device: "kiosk-1".parse().unwrap(),
+        calls,
+        journal: Arc::default(),
+        help: Help::new(desk, None).unwrap(),
+        clock: Arc::new(crate::time::SystemClock::new(0)),
+        language: Language::Kk,
+        meter: Arc::default(),
+    };
+    tokio::spawn(serve(&path, door).unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..2 * CONNECTIONS_MAX {
+        silent.push(tokio::net::UnixStream::connect(&path).await.unwrap());
+    }
+    let answer = timeout(Duration::from_secs(120), state_of(&path)).await.expect("an answer all the same");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for header in ["cache-control: no-store", "x-content-type-options: nosniff"] {
+        assert!(answer.contains(header), "{answer}");
+    }
 }

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::salvage;
+
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -44,6 +46,12 @@ pub trait Disk: Send {
     /// The disk cannot be written.
     fn flush(&mut self) -> Result<(), DiskError>;
 
+    /// Opens the store anew after a failure. What was applied and not flushed may be there or not.
+    ///
+    /// # Errors
+    /// It cannot be opened, and stays closed.
+    fn reopen(&mut self) -> Result<(), DiskError>;
+
     /// Replaces the small file beside the store, on the disk when this returns.
     ///
     /// # Errors
@@ -69,6 +77,9 @@ pub enum Change {
 /// Why the disk cannot be used; the cause inside [`crate::edge::OutboxError::Store`].
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
+    /// It was closed after a failure, and could not be opened again yet.
+    #[error("closed after a failure; it is opened again as soon as the disk allows")]
+    Closed,
     /// Another process holds it.
     #[error("in use by another didar-agent; stop that one first")]
     InUse,
@@ -92,7 +103,8 @@ pub enum DiskError {
 
 /// A `sled` store in a folder of its own, with the file `standing` beside it.
 pub(super) struct SledDisk {
-    db: sled::Db,
+    /// `None` between a failure and the next opening.
+    db: Option<sled::Db>,
     folder: PathBuf,
 }
 
@@ -102,13 +114,17 @@ const BESIDE: &str = "standing";
 impl SledDisk {
     /// The open store `db`, whose file beside it lies in `folder`.
     pub(super) fn new(db: sled::Db, folder: &Path) -> Self {
-        Self { db, folder: folder.to_owned() }
+        Self { db: Some(db), folder: folder.to_owned() }
+    }
+
+    fn db(&self) -> Result<&sled::Db, DiskError> {
+        self.db.as_ref().ok_or(DiskError::Closed)
     }
 }
 
 impl Disk for SledDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
-        let value = self.db.get(key).map_err(|cause| DiskError::Sled { doing: "reading", cause })?;
+        let value = self.db()?.get(key).map_err(|cause| DiskError::Sled { doing: "reading", cause })?;
         Ok(value.map(|bytes| bytes.to_vec()))
     }
 
@@ -117,14 +133,14 @@ impl Disk for SledDisk {
             item.map(|(key, value)| (key.to_vec(), value.to_vec()))
                 .map_err(|cause| DiskError::Sled { doing: "reading", cause })
         };
-        self.db.range(first..=last).take(limit).map(read).collect()
+        self.db()?.range(first..=last).take(limit).map(read).collect()
     }
 
     fn keys(&self, first: &[u8], last: &[u8]) -> Result<Vec<Vec<u8>>, DiskError> {
         let read = |key: sled::Result<sled::IVec>| {
             key.map(|key| key.to_vec()).map_err(|cause| DiskError::Sled { doing: "reading", cause })
         };
-        self.db.range(first..=last).keys().map(read).collect()
+        self.db()?.range(first..=last).keys().map(read).collect()
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), DiskError> {
@@ -135,11 +151,19 @@ impl Disk for SledDisk {
                 Change::Remove(key) => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(|cause| DiskError::Sled { doing: "writing", cause })
+        self.db()?.apply_batch(batch).map_err(|cause| DiskError::Sled { doing: "writing", cause })
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
-        self.db.flush().map(drop).map_err(|cause| DiskError::Sled { doing: "flushing", cause })
+        self.db()?.flush().map(drop).map_err(|cause| DiskError::Sled { doing: "flushing", cause })
+    }
+
+    /// `sled` repeats its first input or output error for ever, also when the disk has room again.
+    fn reopen(&mut self) -> Result<(), DiskError> {
+        self.db = None;
+        let opened = salvage::open(&self.folder.join(salvage::STORE));
+        self.db = Some(opened.map_err(|cause| DiskError::Sled { doing: "opening again", cause })?);
+        Ok(())
     }
 
     fn write_beside(&mut self, bytes: &[u8]) -> Result<(), DiskError> {

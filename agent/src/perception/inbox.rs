@@ -1,6 +1,7 @@
 //! Orders that wait for the thread that looks. Bounded; nobody who puts one in ever waits.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(super) enum Work {
 pub(super) struct Inbox {
     held: Mutex<Held>,
     changed: Condvar,
+    turns: AtomicU64,
 }
 
 struct Held {
@@ -33,7 +35,7 @@ struct Held {
 impl Inbox {
     pub(super) fn new() -> Self {
         let held = Held { orders: VecDeque::with_capacity(ORDERS_MAX), closed: false };
-        Self { held: Mutex::new(held), changed: Condvar::new() }
+        Self { held: Mutex::new(held), changed: Condvar::new(), turns: AtomicU64::new(0) }
     }
 
     pub(super) fn order(&self, order: Order) {
@@ -53,6 +55,7 @@ impl Inbox {
 
     /// The next order; [`Work::Nothing`] after `patience`.
     pub(super) fn next(&self, patience: Duration) -> Work {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         let idle = |held: &mut Held| !held.closed && held.orders.is_empty();
         let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
         let (mut held, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +63,11 @@ impl Inbox {
             return Work::Closed;
         }
         held.orders.pop_front().map_or(Work::Nothing, Work::Order)
+    }
+
+    /// How often the thread came for its next work.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

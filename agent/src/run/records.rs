@@ -18,7 +18,8 @@ const AUDIT_WINDOW: usize = 32;
 const RECEIPT_WAIT: Duration = Duration::from_secs(10);
 /// How often broken lamps or a broken store are tried again.
 const MEND_EVERY: Duration = Duration::from_secs(1);
-/// Records that wait in memory for a store that fails: the kiosk serves nobody meanwhile, so these are few.
+/// Records that wait in memory for a store that fails: nothing is begun meanwhile, so there is one at most, but for faults
+/// that come and go.
 const UNKEPT_MAX: usize = 64;
 
 impl Agent {
@@ -95,11 +96,16 @@ impl Agent {
             tracing::info!("the lamps work again");
             self.take(Event::Mended(Reason::LampFault));
         }
-        if faults.contains(&Reason::StorageFault) && self.keep_the_unkept().is_ok() && self.outbox.flush().is_ok() {
+        if faults.contains(&Reason::StorageFault) && self.mend_the_store().is_ok() {
             self.drain();
             tracing::info!("the store works again");
             self.take(Event::Mended(Reason::StorageFault));
         }
+    }
+
+    fn mend_the_store(&mut self) -> Result<(), Reason> {
+        self.outbox.mend().map_err(|error| logged(Reason::StorageFault, &error))?;
+        self.keep_the_unkept()
     }
 
     /// What waits in memory goes first: records stand in the chain as things happened.

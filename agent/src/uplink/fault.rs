@@ -39,6 +39,17 @@ pub enum LinkFault {
         /// Host and port.
         address: String,
     },
+    /// By this device's clock, which no matcher has confirmed, the broker's certificate and our own have ended both.
+    #[error(
+        "this device's clock says {today}, when its own certificate and that of {address} have ended: \
+         set the clock, then start the agent again"
+    )]
+    Clock {
+        /// The day by the device's clock.
+        today: String,
+        /// Host and port.
+        address: String,
+    },
     /// The broker does not accept the device's certificate.
     #[error("broker {address} refused our certificate ({why})")]
     OurCertificate {

@@ -4,12 +4,13 @@
 //! **Not here:** decisions; the connection itself (`super::link`); bytes of sealed messages ([`crate::ask`]).
 //! **Start** with [`MqttUplink::start`].
 
+mod doubts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::id::Env;
 use didar_protocol::message::{ModelRef, State};
-use didar_protocol::reason::Reason;
 use didar_protocol::topic::{Lane, Topic};
 use rumqttc::v5::MqttOptions;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
@@ -32,10 +33,6 @@ use crate::time::Moment;
 
 /// Orders of the loop that may wait.
 const ORDERS_MAX: usize = 256;
-/// Between two tellings that somebody speaks who is no matcher.
-const SUSPICION_EVERY: Duration = Duration::from_secs(10);
-/// Faults that a state message holds.
-const FAULTS_MAX: usize = 16;
 /// Longest wait for the farewell to go out.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -101,6 +98,7 @@ impl MqttUplink {
             refused: 0,
             suspicion: None,
             suspicion_told: None,
+            clock_told: false,
             count: Count::Spent,
             settings,
             identity,
@@ -169,6 +167,8 @@ struct Driver {
     suspicion: Option<Moment>,
     /// When that was told last.
     suspicion_told: Option<Moment>,
+    /// Whether the loop was told that the clock is wrong.
+    clock_told: bool,
     count: Count,
 }
 
@@ -201,7 +201,13 @@ impl Driver {
             happened = match self.wait(&mut orders).await {
                 Woken::Order(Some(order)) => Some(order),
                 Woken::Order(None) => return self.farewell().await,
-                Woken::Report(report) => self.judge(report),
+                Woken::Report(report) => {
+                    let happened = self.judge(report);
+                    if self.tell_clock().await.is_err() {
+                        return;
+                    }
+                    happened
+                }
                 Woken::Deadline => Some(Happened::Tick),
             };
         }
@@ -260,10 +266,7 @@ impl Driver {
                     tracing::error!("matcher's keys not kept for the next start: {why}");
                 }
             }
-            Act::Heard(Heard::Now(unix_ms)) => {
-                self.clock.learn(unix_ms);
-                self.trust.time_is_told();
-            }
+            Act::Heard(Heard::Now(unix_ms)) => self.correct_clock(unix_ms),
             Act::Heard(Heard::AtLeast(unix_ms)) => {
                 if unix_ms > self.clock.unix_ms(self.clock.now()) {
                     self.clock.learn(unix_ms);
@@ -304,7 +307,8 @@ impl Driver {
             Report::Broken(error) => {
                 let now_s = self.clock.unix_ms(self.clock.now()) / 1000;
                 let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
-                LinkFault::of(&error, stage, &self.address, &self.identity.facts(), now_s)
+                let fault = LinkFault::of(&error, stage, &self.address, &self.identity.facts(), now_s);
+                self.or_the_clock(fault, now_s)
             }
             Report::Stuck => LinkFault::Silent { address: self.address.clone() },
         };
@@ -337,24 +341,6 @@ impl Driver {
                 None
             }
         }
-    }
-
-    /// Tells the centre, in a state of its own that the next one replaces, that somebody tried to speak as a matcher or
-    /// as the broker. At most one in [`SUSPICION_EVERY`]: noise must not become traffic.
-    fn tell_suspicion(&mut self, health: &Health) {
-        let now = self.clock.now();
-        if self.suspicion.is_none() || self.suspicion_told.is_some_and(|told| now.since(told) < SUSPICION_EVERY) {
-            return;
-        }
-        let mut suspicious = health.clone();
-        suspicious.faults.truncate(FAULTS_MAX - 1);
-        suspicious.faults.push(Reason::PeerNotTrusted);
-        for health in [&suspicious, health] {
-            if let Some(state) = self.state(health, Online::Yes) {
-                self.post(Outbound::Publish(state));
-            }
-        }
-        (self.suspicion, self.suspicion_told) = (None, Some(now));
     }
 
     fn count_connection(&mut self) {

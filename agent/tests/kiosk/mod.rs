@@ -302,6 +302,10 @@ impl Eyes for ScriptedEyes {
         self.events.try_send(event).unwrap();
     }
 
+    fn turns(&self) -> u64 {
+        0
+    }
+
     fn models(&self) -> &[ModelRef] {
         const MODELS: &[ModelRef] = &[ModelRef { role: ModelRole::Embedding, sha256: [9; 32] }];
         MODELS
@@ -371,5 +375,9 @@ impl Outbox for FailingOutbox {
 
     fn flush(&mut self) -> Result<(), OutboxError> {
         self.real.flush()
+    }
+
+    fn mend(&mut self) -> Result<(), OutboxError> {
+        self.real.mend()
     }
 }

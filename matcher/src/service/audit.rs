@@ -203,6 +203,38 @@ impl Centre {
         Ok(Some(self.tell(tidings, now_ms)?))
     }
 
+    /// An alarm for each fault that this matcher has not heard of from the device since it was last mended.
+    fn hear_faults(
+        &mut self,
+        work: &Work<'_>,
+        device: &DeviceId,
+        state: &State,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        if !state.online {
+            return Ok(Vec::new());
+        }
+        let broken: Vec<Reason> = state.faults.iter().copied().filter(|fault| is_broken(*fault)).collect();
+        let known = if broken.is_empty() {
+            self.broken.remove(device).unwrap_or_default()
+        } else {
+            self.broken.insert(device.clone(), broken.clone()).unwrap_or_default()
+        };
+        let mut out = Vec::new();
+        for fault in broken.into_iter().filter(|fault| !known.contains(fault)) {
+            let note = format!("the device tells of a fault: {}", fault.name());
+            work.append(&Entry {
+                what: What::Alarm,
+                device: Some(device.to_string()),
+                reason: Some(fault.name().into()),
+                note: Some(note.clone()),
+                ..self.entry(now_ms)
+            })?;
+            out.push(self.tell(Tidings::new(EventKind::Alarm, fault, note).of(device, None), now_ms)?);
+        }
+        Ok(out)
+    }
+
     pub(super) fn on_state(
         &mut self,
         work: &Work<'_>,
@@ -238,6 +270,7 @@ impl Centre {
             let note = "somebody who is no matcher or broker of this site speaks to the device".to_owned();
             out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?);
         }
+        out.extend(self.hear_faults(work, device, &state, now_ms)?);
         let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();
         let faults = if faults.is_empty() { String::new() } else { format!("; faults: {}", faults.join(", ")) };
         if state.online != last.online || state.connects > last.connects {
@@ -247,4 +280,18 @@ impl Centre {
         }
         Ok(out)
     }
+}
+
+/// Whether somebody must go and mend something.
+const fn is_broken(fault: Reason) -> bool {
+    matches!(
+        fault,
+        Reason::CameraFault
+            | Reason::LampFault
+            | Reason::ModelFault
+            | Reason::StorageFault
+            | Reason::ClockFault
+            | Reason::ScreenFault
+            | Reason::ProgramFault
+    )
 }

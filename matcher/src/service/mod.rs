@@ -11,6 +11,8 @@ mod examine;
 mod intake;
 mod voice;
 
+use std::collections::BTreeMap;
+
 use didar_protocol::id::{DeviceId, Env};
 use didar_protocol::message::{EventKind, MatcherKeys};
 use didar_protocol::reason::Reason;
@@ -55,6 +57,8 @@ struct Centre {
     portraits: Box<dyn Portraits>,
     witness: Box<dyn Witness>,
     voice: Voice,
+    /// What devices last said is broken; those with nothing broken are not in it.
+    broken: BTreeMap<DeviceId, Vec<Reason>>,
 }
 
 /// Why a message could not be handled: our fault, not the sender's.
@@ -80,7 +84,18 @@ impl Service {
         portraits: Box<dyn Portraits>,
         witness: Box<dyn Witness>,
     ) -> Self {
-        Self { store, centre: Centre { env, identity, rules, portraits, witness, voice: Voice::default() } }
+        Self {
+            store,
+            centre: Centre {
+                env,
+                identity,
+                rules,
+                portraits,
+                witness,
+                voice: Voice::default(),
+                broken: BTreeMap::new(),
+            },
+        }
     }
 
     /// Handles one message that arrived on `topic` at `now_ms`. Never fails: what cannot be handled is logged and

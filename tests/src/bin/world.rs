@@ -43,7 +43,7 @@ fn main() -> Result<()> {
             }
             let seed = arguments.seed + world;
             let tally = run(&site, seed, arguments.each).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-            if !tally.is_clean() {
+            if !tally.findings.is_clean() {
                 failed.store(true, Ordering::Relaxed);
                 bail!("seed {seed}: {tally:?}");
             }

@@ -123,6 +123,13 @@ impl Disk for Platter {
         Ok(())
     }
 
+    fn reopen(&mut self) -> Result<(), DiskError> {
+        let mut state = self.state();
+        state.pending.clear();
+        state.seen = state.durable.clone();
+        Ok(())
+    }
+
     fn write_beside(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let mut state = self.state();
         state.write()?;

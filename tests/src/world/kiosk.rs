@@ -208,6 +208,10 @@ impl Eyes for ScriptedEyes {
         self.0.lock().push(order);
     }
 
+    fn turns(&self) -> u64 {
+        0
+    }
+
     fn models(&self) -> &[ModelRef] {
         const { &[MODEL] }
     }

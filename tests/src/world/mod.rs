@@ -7,19 +7,20 @@
 //! the matcher's signatures by the kiosk (`agent/tests/uplink.rs`); state messages.
 //! **Start** with [`run`].
 
-mod audit;
 mod centre;
 mod disk;
 mod kiosk;
+mod tally;
 
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use didar_agent::attempt::Event;
 use didar_agent::attempt::event::{Finding, Findings, Proof, ProofOrder, Refutation};
-use didar_agent::attempt::{Event, Outcome};
 use didar_agent::edge::Clock as _;
 use didar_agent::perception::Order;
+use didar_agent::run::Refusal;
 use didar_agent::time::Moment;
 use didar_agent::uplink::arrival::{Arrival, Correlated};
 use didar_agent::uplink::session::{Act, Happened, Heard};
@@ -35,11 +36,11 @@ use didar_protocol::seal::Signed;
 use didar_protocol::topic::{Lane, Topic};
 use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum};
 
-pub use audit::Tally;
 pub use centre::Site;
+pub use tally::Tally;
 
+use crate::audit::Witnessed;
 use crate::scene::Random;
-use audit::Witnessed;
 use centre::{BEGIN_MS, Centre, PERSONS, face, photograph};
 use disk::Platter;
 use kiosk::Kiosk;
@@ -184,8 +185,9 @@ impl World<'_> {
             quiet = if self.kiosk.is_at_rest() { quiet.or(Some(self.now)) } else { None };
         }
         let entries = self.centre.ledger()?;
-        self.tally.troubles += self.centre.troubles();
-        self.seen.audit(&entries, &mut self.tally);
+        let mut findings = self.seen.audit(&entries);
+        findings.troubles += self.centre.troubles();
+        self.tally.findings = findings;
         Ok(())
     }
 
@@ -258,10 +260,15 @@ impl World<'_> {
         let begun = self.kiosk.agent.begin(draft);
         let request = match begun {
             Ok(request) => request,
+            // Nothing was begun; the power may have failed while it was tried.
+            Err(Refusal::Unrecorded) => {
+                self.seen.unanswered();
+                self.asks = self.now.after(self.within(Duration::from_secs(2)));
+                return self.follow(None);
+            }
             Err(refusal) => bail!("a kiosk at rest refuses: {refusal}"),
         };
         self.seen.begun(request, self.platter.has_failed());
-        self.tally.attempts += 1;
         self.asks = self.now.after(self.within(Duration::from_secs(2)));
         self.follow(Some(request))
     }
@@ -276,9 +283,7 @@ impl World<'_> {
             && let Some(ended) = self.kiosk.told(request)
             && !self.platter.has_failed()
         {
-            self.seen.told(request, ended.outcome);
-            self.tally.told += 1;
-            self.tally.grants += u64::from(ended.outcome == Outcome::Grant);
+            self.seen.told(request, ended.outcome.name());
             self.asks = self.now.after(self.within(Duration::from_secs(2)));
         }
         for happened in outgoing {

@@ -143,7 +143,7 @@ pub(super) const fn explained(reason: Reason) -> Words {
             "Подсветка не работает. Воспользуйтесь другим киоском или обратитесь к сотруднику.",
             "The camera's lights are not working. Use another kiosk or ask a member of staff.",
         ),
-        Reason::ModelFault | Reason::StorageFault => say(
+        Reason::ModelFault | Reason::StorageFault | Reason::ProgramFault => say(
             "Бағдарлама істемей тұр. Басқа киоскіге барыңыз немесе қызметкерге жүгініңіз.",
             "Программа не работает. Воспользуйтесь другим киоском или обратитесь к сотруднику.",
             "The software is not working. Use another kiosk or ask a member of staff.",
@@ -182,7 +182,7 @@ pub(super) const fn fault(reason: Reason) -> Words {
         Reason::NoConnection | Reason::PeerNotTrusted => say("байланыс жоқ", "нет связи", "no connection"),
         Reason::CameraFault => say("камера", "камера", "camera"),
         Reason::LampFault | Reason::LeftLampDark | Reason::RightLampDark => say("шамдар", "подсветка", "lights"),
-        Reason::ModelFault => say("бағдарлама", "программа", "software"),
+        Reason::ModelFault | Reason::ProgramFault => say("бағдарлама", "программа", "software"),
         Reason::StorageFault => say("жад", "память", "storage"),
         Reason::ClockFault => say("сағат", "часы", "clock"),
         Reason::ScreenFault => say("экран", "экран", "screen"),
