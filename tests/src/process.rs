@@ -66,14 +66,22 @@ impl Process {
 
     /// Resident memory now and its peak, in MB, as the kernel counts it.
     pub fn resident_mb(&self) -> Result<(f64, f64)> {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("the child's status")?;
-        let field = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+        resident_mb(self.child.id())
+    }
+
+    /// The child's own child of this name.
+    pub fn child(&self, name: &str) -> Result<u32> {
+        let id = self.child.id();
+        let mut children = String::new();
+        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            children += &std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            children.push(' ');
+        }
+        let named = |child: &u32| {
+            std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|found| found.trim() == name)
         };
-        Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
+        let found = children.split_whitespace().filter_map(|child| child.parse().ok()).find(named);
+        found.with_context(|| format!("{} has no child {name}", self.name))
     }
 
     /// Ends the child as a power cut would (SIGKILL).
@@ -115,6 +123,15 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Resident memory of the process `id` now and its peak, in MB, as the kernel counts it.
+pub fn resident_mb(id: u32) -> Result<(f64, f64)> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("the process's status")?;
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+    };
+    Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
 }
 
 /// Runs `program` to its end; its output, or an error with what it said.
