@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo rig test check bench eval liveness world chaos load models fuzz fuzz-smoke sbom clean
+.PHONY: help setup build demo rig rig-pi test check bench eval liveness world chaos load models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -10,7 +10,7 @@ setup:
 
 ## build: release binaries of the agent and the matcher
 build: setup
-	cargo build --release --locked -p didar-agent -p didar-matcher
+	cargo build --release --locked -p didar-agent -p didar-matcher $(FEATURES)
 
 ## demo: the product's story on real faces, models, broker and matcher; pictures under target/demo
 demo: build
@@ -23,6 +23,10 @@ rig: build
 	tests/rig/image.sh target/release/didar-agent target/release/rig-guest
 	target/release/rig $(ARGS)
 
+## rig-pi: the agent for aarch64 in QEMU's Raspberry Pi, its lamps switched by rppal; target/rig/pi/summary.json
+rig-pi: setup
+	tests/rig/pi.sh
+
 ## test: every test of the workspace
 test: setup
 	cargo test --locked --workspace
@@ -31,6 +35,7 @@ test: setup
 check: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --lib --features didar-agent/nokhwa -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	protocol/fuzz/smoke.sh 5
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done
@@ -50,10 +55,10 @@ eval: setup
 	cargo build --release --locked -p didar-tests --bin eval
 	target/release/eval
 
-## liveness: who passes the judge of liveness; docs/liveness-report.md, target/liveness/summary.json
+## liveness: who passes the judge of liveness; docs/liveness-report.md, target/liveness/summary.json; TRIAL=DIR of didar-agent trial
 liveness: setup
 	cargo build --release --locked -p didar-tests --bin liveness
-	target/release/liveness
+	target/release/liveness $(if $(TRIAL),--trial '$(TRIAL)')
 
 ## world: a million crashes and disconnections in simulation; target/chaos/summary.json; ARGS="--points N --seed S"
 world: setup

@@ -45,12 +45,12 @@ pub fn open(board: &Board, clock: &Arc<dyn Clock>, meter: &Arc<Meter>) -> Result
         CameraDevice::Bridge(socket) => Some(bridge(board, socket, clock, meter)),
         CameraDevice::V4l2(_) | CameraDevice::Nokhwa { .. } => None,
     };
-    let (bridge_camera, bridge_lamps, bridge_screen) = match bridge {
-        Some((camera, lamps, screen)) => (Some(camera), Some(lamps), Some(screen)),
-        None => (None, None, None),
+    let (camera, bridge_lamps, bridge_screen) = match bridge {
+        Some((camera, lamps, screen)) => (Box::new(camera) as Box<dyn Camera>, Some(lamps), Some(screen)),
+        None => (camera(board, clock, meter)?, None, None),
     };
     Ok(Devices {
-        camera: camera(board, clock, meter, bridge_camera)?,
+        camera,
         lamps: lamps(&board.lamps, clock, bridge_lamps),
         screen: screen(&board.screen, bridge_screen),
     })
@@ -69,24 +69,20 @@ fn bridge(
     bridge::devices(socket, size, Arc::clone(clock), Arc::clone(meter))
 }
 
-fn camera(
-    board: &Board,
-    clock: &Arc<dyn Clock>,
-    meter: &Arc<Meter>,
-    bridge: Option<BridgeCamera>,
-) -> Result<Box<dyn Camera>, BoardError> {
-    Ok(match (&board.camera, bridge) {
-        (CameraDevice::Bridge(_), Some(camera)) => Box::new(camera),
-        (CameraDevice::V4l2(settings), _) => {
+fn camera(board: &Board, clock: &Arc<dyn Clock>, meter: &Arc<Meter>) -> Result<Box<dyn Camera>, BoardError> {
+    Ok(match &board.camera {
+        CameraDevice::Bridge(socket) => Box::new(bridge(board, socket, clock, meter).0),
+        CameraDevice::V4l2(settings) => {
             Box::new(V4l2Camera::new(settings.clone(), Arc::clone(clock), Arc::clone(meter)))
         }
         #[cfg(feature = "nokhwa")]
-        (CameraDevice::Nokhwa { index, need }, _) => {
+        CameraDevice::Nokhwa { index, need } => {
             let length = std::time::Duration::from_micros((board.facts.exposure_us + board.facts.readout_us).into());
             let (clock, meter) = (Arc::clone(clock), Arc::clone(meter));
             Box::new(crate::camera::nokhwa::NokhwaCamera::new(*index, need.clone(), length, clock, meter))
         }
-        (CameraDevice::Nokhwa { .. } | CameraDevice::Bridge(_), _) => return Err(BoardError::NoNokhwa),
+        #[cfg(not(feature = "nokhwa"))]
+        CameraDevice::Nokhwa { .. } => return Err(BoardError::NoNokhwa),
     })
 }
 

@@ -130,11 +130,9 @@ fn examine(mut config: Config) -> Vec<Finding> {
     match bench(&config.board) {
         Ok((mut bench, screen)) => {
             let camera = devices::camera(&mut bench, &config.board);
-            let works = camera.verdict != Verdict::Bad;
+            let lamps = devices::lamps(&mut bench, &config, &camera);
             findings.push(camera);
-            if works {
-                findings.extend(devices::lamps(&mut bench, &config));
-            }
+            findings.extend(lamps);
             bench.camera.rest();
             findings.push(devices::screen(screen));
         }

@@ -35,4 +35,5 @@ pub mod run;
 pub mod screen;
 pub mod supervisor;
 pub mod time;
+pub mod trial;
 pub mod uplink;

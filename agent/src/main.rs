@@ -4,6 +4,7 @@ mod check;
 mod doctor;
 mod out_of_service;
 mod start;
+mod tried;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ enum Order {
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
     },
+    /// Presents the light code to people and to attack instruments, and keeps the judge's evidence for the liveness
+    /// report: no picture, no template, no name. Stop the agent first.
+    Trial(tried::TrialArguments),
     /// Makes this device's key where there is none, and gets a certificate for it from the enrolment server: with the
     /// one-time code in `enrol.code` of the site folder, or after the operator has approved the fingerprint shown.
     Enrol {
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
             return doctor::doctor(&config, form, &mut std::io::stdout().lock());
         }
         Order::Calibrate { config } => doctor::calibrate(&config, &mut std::io::stdout().lock()),
+        Order::Trial(arguments) => tried::trial(&arguments, &mut std::io::stdout()),
         Order::OutOfService { config } => stand_in(&config),
         Order::LampGuard { config } => guard_lamps(&config),
         Order::Enrol { config } => enrol(&config),

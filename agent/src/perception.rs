@@ -376,3 +376,6 @@ fn see(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

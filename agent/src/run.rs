@@ -381,6 +381,6 @@ fn logged(reason: Reason, error: &dyn std::error::Error) -> Reason {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the loop is the one place that waits for a deadline")]
-async fn nap(wait: Duration) {
+pub(crate) async fn nap(wait: Duration) {
     tokio::time::sleep(wait).await;
 }

@@ -92,7 +92,7 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
 }
 
 /// Who makes the lamps dark after a kill, where they are lines that could stay lit.
-fn guard(path: &Path, config: &Config) -> Result<Option<Guard>> {
+pub(crate) fn guard(path: &Path, config: &Config) -> Result<Option<Guard>> {
     match config.board.lamps {
         LampsDevice::Lines(_) => {
             let guard = Guard::start(&[Path::new("lamp-guard"), Path::new("--config"), path]);

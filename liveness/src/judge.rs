@@ -111,6 +111,10 @@ fn hear(case: &Case<'_>, heard: impl Fn(Witness) -> bool) -> Evidence {
     let answer = match first {
         None => Answer::Live(Live::proved()),
         Some(Doubt::Spoof(reason)) => Answer::Spoof(reason),
+        // To stand still does not help where the room's light drowns the lamps'.
+        Some(Doubt::Poor(Reason::HoldStill)) if light::much_ambient(case) => {
+            Answer::Inconclusive(Reason::TooMuchInfrared)
+        }
         Some(Doubt::Poor(reason)) => Answer::Inconclusive(reason),
     };
     Evidence::new(case.policy.version, answer, figures.0)
@@ -140,7 +144,7 @@ fn relief(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     }
     // A face may hide behind a weak or an uncertain relief: that costs a second try and accuses nobody.
     let doubtful = beta >= policy.doubtful_milli_min || deviation > policy.deviation_milli_max;
-    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { Doubt::Spoof(Reason::NoRelief) })
+    Some(if doubtful { Doubt::Poor(Reason::HoldStill) } else { light::unless_drowned(case, Reason::NoRelief) })
 }
 
 /// The same face from the first slot to the frame that is embedded, and that frame one of those that show the code.

@@ -48,6 +48,10 @@ pub struct CodePolicy {
 pub struct LightPolicy {
     /// Most ambient light on the face, of full scale.
     pub ambient_milli_max: i64,
+    /// Ambient light on the face, of full scale, from which on a doubtful answer is about the light.
+    pub ambient_doubtful_milli_max: i64,
+    /// Lamps below this share of such ambient light: missing contrast or relief accuses nobody.
+    pub drowned_milli_max: i64,
     /// Least lit brightness of the face, of full scale.
     pub lit_milli_min: i64,
     /// Most share of cells clipped under a single lamp.

@@ -43,7 +43,7 @@ pub fn judge(path: &Path, policy: &Policy) -> Result<Evidence, JudgeError> {
     Ok(recording.judge(policy))
 }
 
-/// The evidence as one JSON object.
+/// The evidence as one JSON object; `evidence` are its bytes, hexadecimal: equal ones mean equal judgements.
 pub fn to_json(evidence: &Evidence) -> serde_json::Value {
     let figures: serde_json::Map<String, serde_json::Value> =
         evidence.figures().iter().map(|(name, milli)| ((*name).to_owned(), (*milli).into())).collect();
@@ -57,6 +57,7 @@ pub fn to_json(evidence: &Evidence) -> serde_json::Value {
         "reason": evidence.answer().reason().name(),
         "policy_version": evidence.policy_version(),
         "figures_milli": figures,
+        "evidence": hex::encode(evidence.to_bytes()),
     })
 }
 

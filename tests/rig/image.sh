@@ -11,22 +11,6 @@ mkdir -p "$cache"
 
 say() { echo "rig: $*" >&2; }
 
-packages() { # what the host needs; as in cross/setup.sh, only what is missing
-  local missing=()
-  for pair in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio depmod:kmod gcc-12:gcc-12 patch:patch xz:xz-utils; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -e "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
-  done
-  [ -e /usr/include/libelf.h ] || missing+=(libelf-dev)
-  [ -e /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 ] || missing+=(libfaketime)
-  if [ "${#missing[@]}" -gt 0 ]; then
-    say "installing ${missing[*]}"
-    local root=""
-    if [ "$(id -u)" -ne 0 ]; then root=sudo; fi
-    $root apt-get update -qq
-    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-  fi
-}
-
 # The newest kernel that the package lists know; one that was fetched before is good as long as its files are there.
 kernel() {
   version=$(cat "$cache/version" 2>/dev/null || true)
@@ -94,7 +78,7 @@ root() {
   mkdir -p "$root/didar/models"
   cp models/manifest.toml models/*.tflite "$root/didar/models/"
   # Modules in the order in which they must be loaded.
-  for module in virtio_pci virtio_console virtio_net configfs gpio-sim v4l2loopback bochs; do
+  for module in virtio_pci virtio_console virtio_blk virtio_net configfs gpio-sim v4l2loopback bochs; do
     /usr/sbin/modprobe --show-depends -d "$tree" -S "$version" "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
   done | awk '!seen[$0]++' | while read -r file; do
     cp "$file" "$root/modules/"
@@ -105,7 +89,8 @@ root() {
   say "guest: kernel $version, $(du -m "$out/guest.cpio" | cut -f1) MB"
 }
 
-packages
+cross/install.sh qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio depmod=kmod gcc-12=gcc-12 patch=patch \
+  xz=xz-utils /usr/include/libelf.h=libelf-dev /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1=libfaketime
 kernel
 modules
 root

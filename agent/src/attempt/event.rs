@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use didar_liveness::{Evidence, Policy, judge};
 use didar_protocol::id::{AttemptId, Hash, Iin, InitiatorId, RequestId};
 use didar_protocol::light_code::Light;
 use didar_protocol::message::{
@@ -153,6 +154,14 @@ pub struct Findings {
     pub quality: Quality,
     /// Cosine x 1000 between the sequence's faces and the embedded one, the worst.
     pub continuity_milli: i16,
+}
+
+impl Findings {
+    /// The judge's evidence on these findings, `code` being the one that was ordered; `None` without a transcript.
+    pub fn judge(&self, code: &[Light], policy: &Policy) -> Option<Evidence> {
+        let transcript = self.transcript.as_ref()?;
+        Some(judge(transcript, code, &self.passive, &self.motion, self.continuity_milli, policy))
+    }
 }
 
 /// A live face, reduced.

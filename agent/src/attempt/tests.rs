@@ -161,3 +161,38 @@ fn name(outcome: Outcome, reason: Reason) -> String {
 pub(super) fn is_lit(light: Light) -> bool {
     light != Light::Off
 }
+
+/// What the agent's player needs for a code, from the first lamp order to the last, on each kind of camera: the loop
+/// comes to every order as late as it was seen to on a machine that has nothing else to do.
+#[test]
+fn the_code_takes_at_most_900_ms_on_every_camera() {
+    const LATE: Duration = Duration::from_micros(2_500);
+    let cameras = [
+        ("30 frames a second", CodeShape::AT_30, 33_333, 800),
+        ("30 frames a second, in step", CodeShape::AT_30_IN_STEP, 33_333, 533),
+        ("60 frames a second", CodeShape::AT_60, 16_667, 533),
+    ];
+    for (camera, shape, frame_us, least_ms) in cameras {
+        let slot = Duration::from_micros(frame_us) * u32::from(shape.frames_per_slot);
+        let mut machine = Machine::new(LIMITS, "kiosk-7".parse().unwrap(), shape, slot, Moment::ZERO);
+        let mut now = at(1_000);
+        let mut orders = Vec::new();
+        let mut hear = |now: Moment, machine: &mut Machine, event: Event| {
+            let lamps = machine.step(now, event).into_iter().filter(|command| matches!(command, Command::Lamps(_)));
+            orders.extend(lamps.map(|_| now));
+            orders.len()
+        };
+        for event in [keys(), Event::UplinkUp, request(1), challenge(1, 60_000)] {
+            hear(now, &mut machine, event);
+        }
+        let id = RequestId::from_bytes([1; 16]);
+        let mut given = hear(now, &mut machine, Event::FaceSteady(id));
+        while given <= usize::from(shape.slots) {
+            now = machine.deadline().unwrap().after(LATE);
+            given = hear(now, &mut machine, Event::Tick);
+        }
+        let took = orders[orders.len() - 1].since(orders[0]).as_millis();
+        assert!((least_ms..=900).contains(&took), "{camera}: {took} ms");
+        assert_eq!(orders.len(), usize::from(shape.slots) + 1, "{camera}");
+    }
+}

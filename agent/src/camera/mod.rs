@@ -12,3 +12,12 @@ pub mod nokhwa;
 pub mod offer;
 pub mod stamp;
 pub mod v4l2;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Drops what holds a device. `v4l` panics where one refuses to stop; one that was pulled out may.
+fn let_go<T>(held: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(held))).is_err() {
+        tracing::warn!("camera: the driver did not let its buffers go");
+    }
+}

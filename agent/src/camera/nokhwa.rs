@@ -11,6 +11,7 @@ use nokhwa::utils::{
     ApiBackend, CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType, Resolution,
 };
 
+use super::let_go;
 use super::meter::Meter;
 use super::offer::Need;
 use crate::edge::{Camera, CameraError, Clock, Controls, Frame, Got, Pick};
@@ -27,6 +28,12 @@ pub struct NokhwaCamera {
     sequence: u32,
 }
 
+impl Drop for NokhwaCamera {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl NokhwaCamera {
     /// The camera `index`, whose exposure and readout take `length`.
     pub fn new(index: u32, need: Need, length: Duration, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
@@ -37,13 +44,20 @@ impl NokhwaCamera {
         format!("nokhwa {}", self.index)
     }
 
+    fn close(&mut self) {
+        if let Some((device, _)) = self.opened.take() {
+            let_go(device);
+        }
+    }
+
     fn open(&self) -> Result<(Device, PixelFormat), CameraError> {
         let Need { width, height, rate, .. } = self.need;
         let mut refused = String::new();
         for &format in &self.need.formats {
             let Some(wanted) = frame_format(format) else { continue };
             let exact = CameraFormat::new(Resolution::new(width, height), wanted, rate);
-            let request = RequestedFormat::with_formats(RequestedFormatType::Exact(exact), &[wanted]);
+            let wanted = [wanted];
+            let request = RequestedFormat::with_formats(RequestedFormatType::Exact(exact), &wanted);
             let opened = Device::with_backend(CameraIndex::Index(self.index), request, ApiBackend::Auto);
             match opened.and_then(|mut device| device.open_stream().map(|()| device)) {
                 Ok(device) => {
@@ -68,7 +82,7 @@ impl Camera for NokhwaCamera {
             Ok(pixels) => pixels,
             Err(error) => {
                 let cause = io::Error::other(error.to_string());
-                self.opened = None;
+                self.close();
                 return Err(CameraError::Gone { path, cause });
             }
         };
@@ -97,7 +111,7 @@ impl Camera for NokhwaCamera {
     }
 
     fn rest(&mut self) {
-        self.opened = None;
+        self.close();
     }
 }
 

@@ -51,12 +51,16 @@ pub struct Stamps {
     length: Duration,
     frame: Duration,
     last: Option<Stamp>,
+    /// When a frame was received last.
+    received: Option<Moment>,
+    /// How long nobody came for frames, until those of that time are out of the ring.
+    away: Duration,
 }
 
 impl Stamps {
     /// For frames `frame` apart, whose exposure and readout take `length`.
     pub const fn new(length: Duration, frame: Duration) -> Self {
-        Self { length, frame, last: None }
+        Self { length, frame, last: None, received: None, away: Duration::ZERO }
     }
 
     /// Reads the stamp of a frame that was received at `received`.
@@ -65,9 +69,14 @@ impl Stamps {
         if ahead > AHEAD_MAX {
             return Read::Ahead(ahead);
         }
+        // A thread that was held up finds old frames in the ring: that is not the driver's clock.
+        self.away = self.away.max(received.since(self.received.replace(received).unwrap_or(received)));
         let behind = received.since(stamp.at);
-        if behind > BEHIND_MAX {
+        if behind > BEHIND_MAX + self.away {
             return Read::Behind(behind);
+        }
+        if behind <= BEHIND_MAX {
+            self.away = Duration::ZERO;
         }
         let lost = match self.last {
             Some(last) if stamp.at <= last.at => return Read::Repeated,
@@ -149,5 +158,14 @@ mod tests {
         assert_eq!(found[1], Read::Behind(Duration::from_secs(4)));
         assert!(matches!(found[2], Read::Exposed(..)));
         assert_eq!(found[3], Read::Repeated);
+    }
+    #[test]
+    fn frames_of_a_time_when_nobody_came_are_old_and_not_of_another_clock() {
+        let found = read(Marks::Start, &[(1_000, 1_010, 0), (1_033, 6_000, 1), (1_066, 6_001, 2), (5_990, 6_010, 3)]);
+        assert!(found.iter().all(|read| matches!(read, Read::Exposed(_, 0))), "{found:?}");
+        let late = read(Marks::Start, &[(1_000, 1_000, 0), (1_010, 2_000, 1), (1_020, 5_000, 2), (1_030, 5_010, 3)]);
+        assert!(late.iter().all(|read| matches!(read, Read::Exposed(..))), "{late:?}");
+        let slow = [(1_000, 1_000, 0), (1_010, 3_000, 1), (1_020, 4_000, 2), (1_030, 5_000, 3), (1_040, 6_300, 4)];
+        assert_eq!(read(Marks::Start, &slow)[4], Read::Behind(Duration::from_millis(5_260)));
     }
 }

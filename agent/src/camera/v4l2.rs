@@ -6,6 +6,8 @@
 //! The driver's ring of buffers is the queue between camera and networks: while a frame is looked at, the driver fills
 //! the others. One thread owns the stream, because `v4l` lends a buffer for as long as its stream is borrowed.
 
+mod intake;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use didar_vision::PixelFormat;
 use v4l::Device;
-use v4l::buffer::{Flags, Metadata, Type};
+use v4l::buffer::Type;
 use v4l::capability::Flags as Capability;
 use v4l::control::{Control, Value};
 use v4l::device::Handle;
@@ -27,11 +29,12 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
 use super::knobs::{Held, Knobs, set_free};
+use super::let_go;
 use super::meter::Meter;
 use super::offer::{Need, Offer, Sizes};
-use super::stamp::{Marks, Read, Stamp, Stamps};
+use super::stamp::Stamps;
 use crate::edge::{Camera, CameraError, Clock, Controls, Frame, Got, Pick};
-use crate::time::Moment;
+use intake::{Fault, accept};
 
 /// What a V4L2 camera is, by the board's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,19 +125,16 @@ impl V4l2Camera {
         Ok(opened)
     }
 
-    /// The device, open; held as ordered.
-    fn opened(&mut self) -> Result<&mut Opened, CameraError> {
-        let opened = match self.opened.take() {
-            Some(opened) => opened,
-            None => {
-                let mut opened = self.open()?;
-                if self.controls == Controls::Held {
-                    opened.hold(self.settings.exposure_us).map_err(|cause| self.gone(cause))?;
-                }
-                opened
+    /// Opens the device where it is not, held as ordered.
+    fn ensure_open(&mut self) -> Result<(), CameraError> {
+        if self.opened.is_none() {
+            let mut opened = self.open()?;
+            if self.controls == Controls::Held {
+                opened.hold(self.settings.exposure_us).map_err(|cause| self.gone(cause))?;
             }
-        };
-        Ok(self.opened.insert(opened))
+            self.opened = Some(opened);
+        }
+        Ok(())
     }
 
     fn gone(&self, cause: io::Error) -> CameraError {
@@ -147,9 +147,9 @@ const BUSY: i32 = 16;
 
 impl Camera for V4l2Camera {
     fn next(&mut self, pick: Pick, within: Duration, look: &mut dyn FnMut(&Frame<'_>)) -> Result<Got, CameraError> {
-        let (need, clock, meter) = (self.settings.need.clone(), Arc::clone(&self.clock), Arc::clone(&self.meter));
-        let got = self.opened()?.next(&need, pick, within, (&*clock, &meter), look);
-        got.map_err(|fault| {
+        self.ensure_open()?;
+        let Self { settings, clock, meter, opened: Some(opened), .. } = self else { return Ok(Got::Nothing) };
+        opened.next(&settings.need, pick, within, (&**clock, meter), look).map_err(|fault| {
             self.opened = None;
             let path = self.path();
             match fault {
@@ -177,13 +177,6 @@ impl Camera for V4l2Camera {
         self.controls = Controls::Automatic;
         self.opened = None;
     }
-}
-
-/// Why a stream ended.
-enum Fault {
-    Gone(io::Error),
-    Stamp(String),
-    Refused(String),
 }
 
 impl Opened {
@@ -254,11 +247,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.give_back();
-        // `v4l` panics where a device refuses to stop; one that was pulled out may.
-        let stream = self.stream.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
-            tracing::warn!("camera: the driver did not let its buffers go");
-        }
+        let_go(self.stream.take());
     }
 }
 
@@ -270,25 +259,6 @@ fn ready(handle: &Handle, patience: Duration) -> io::Result<bool> {
         Ok(events) => Ok(events > 0),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// Start of exposure, and frames lost before this one.
-fn accept(stamps: &mut Stamps, meta: &Metadata, room: usize, received: Moment) -> Result<(Moment, u32), Fault> {
-    if meta.flags.contains(Flags::ERROR) {
-        return Err(Fault::Refused("the driver marks it as broken: a bad cable, or a bus that is too slow".to_owned()));
-    }
-    if meta.bytesused == 0 || meta.bytesused as usize > room {
-        return Err(Fault::Refused(format!("it holds {} bytes in a buffer of {room}", meta.bytesused)));
-    }
-    let (seconds, micros) = (meta.timestamp.sec.max(0).unsigned_abs(), meta.timestamp.usec.max(0).unsigned_abs());
-    let at = Moment::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000)));
-    let marks = if meta.flags.contains(Flags::TSTAMP_SRC_SOE) { Marks::Start } else { Marks::End };
-    match stamps.read(Stamp { at, marks, sequence: meta.sequence }, received) {
-        Read::Exposed(start, lost) => Ok((start, lost)),
-        Read::Repeated => Err(Fault::Refused("its time stamp is not later than the one before".to_owned())),
-        Read::Ahead(off) => Err(Fault::Stamp(format!("{off:?} ahead"))),
-        Read::Behind(off) => Err(Fault::Stamp(format!("{off:?} behind"))),
     }
 }
 

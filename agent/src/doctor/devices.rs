@@ -1,5 +1,7 @@
 //! Camera, lamps and screen.
 
+use std::time::Duration;
+
 use didar_agent::camera::offer::Need;
 use didar_agent::camera::v4l2::card;
 use didar_agent::config::{Board, CameraDevice, Config, LampsDevice};
@@ -11,11 +13,17 @@ use didar_protocol::light_code::Light;
 use didar_vision::{Models, Rect};
 use serde_json::{Value, json};
 
-use super::{Finding, exposure, rate};
+use super::{Finding, Verdict, exposure, rate};
 
 /// What to do with lamps that give no light.
 pub(super) const NO_LIGHT: &str =
     "check the lamp's supply, its line in the board's file and its plug, and that the camera sees infrared";
+/// What to do with lines that cannot be had.
+const NO_LINE: &str = "free the line or name another, and see that this user may open it";
+/// The lamps by name.
+const LAMPS: [(&str, Light); 2] = [("left lamp", Light::Left), ("right lamp", Light::Right)];
+/// How long a lamp is lit that no camera sees: a part of its budget, and long enough for somebody who looks.
+const BLINK: Duration = Duration::from_millis(300);
 /// What to do with light that comes late.
 pub(super) const LATE: &str = "use a camera whose driver stamps frames, and a line that is switched directly";
 
@@ -43,10 +51,10 @@ pub(super) fn camera(bench: &mut Bench, board: &Board) -> Finding {
     figures["copied_frames"] = json!(run.counts.copied);
     figures["latency_us"] = json!(run.latency_us);
     figures["brightness"] = json!([run.brightness.least, run.brightness.most]);
-    judge_run(&run, promised, &about, figures)
+    judge_run(&run, (promised, board.facts.exposure_us), &about, figures)
 }
 
-fn judge_run(run: &Run, promised: u32, about: &str, figures: Value) -> Finding {
+fn judge_run(run: &Run, (promised, exposure_us): (u32, u32), about: &str, figures: Value) -> Finding {
     let promised = f64::from(promised);
     let says = format!("{:.2} frames a second, {} lost{about}", run.rate, run.counts.lost);
     if run.brightness.is_black() {
@@ -64,6 +72,11 @@ fn judge_run(run: &Run, promised: u32, about: &str, figures: Value) -> Finding {
     if (run.rate - promised).abs() > promised * RATE_SLACK {
         let cure = "check sensor.rate, the light (a camera may slow down in the dark) and the cable";
         return Finding::bad("camera", format!("{says}; the board's file says {promised}"), cure, figures);
+    }
+    if let Some(least_us) = figures["exposure_us"][0].as_i64().filter(|least_us| *least_us > i64::from(exposure_us)) {
+        let cure = "use another camera, or raise sensor.exposure_us where the code's slots are long enough for it";
+        let says = format!("cannot expose for less than {least_us} us, sensor.exposure_us is {exposure_us}; {says}");
+        return Finding::bad("camera", says, cure, figures);
     }
     if run.counts.lost > 0 || run.counts.refused > 0 {
         let cure = "use another port or a shorter cable, or raise camera.buffers";
@@ -103,11 +116,19 @@ fn wanted(need: &Need) -> String {
     format!("; {need} wanted")
 }
 
-pub(super) fn lamps(bench: &mut Bench, config: &Config) -> Vec<Finding> {
+/// The lamps' lines, and their light where the `camera` could show it.
+pub(super) fn lamps(bench: &mut Bench, config: &Config, camera: &Finding) -> Vec<Finding> {
     let board = &config.board;
     if board.lamps == LampsDevice::None {
         let cure = "name the lamps in the board's file";
         return vec![Finding::doubtful("lamps", "the board has none: nobody can be let in", cure, json!({}))];
+    }
+    // Before any picture is taken: a line that is taken needs no camera to be seen.
+    if let Err(error) = bench.lamps.set(Light::Off) {
+        return vec![Finding::bad("lamps", error.to_string(), NO_LINE, json!({}))];
+    }
+    if camera.verdict == Verdict::Bad {
+        return LAMPS.map(|(name, light)| blink(bench, name, light)).into();
     }
     let face = Models::load(&config.models).map_err(Into::into).and_then(|models| bench.face(&models, rate(board)));
     let (area, place) = match face {
@@ -115,9 +136,27 @@ pub(super) fn lamps(bench: &mut Bench, config: &Config) -> Vec<Finding> {
         Ok(None) => (None, "in the picture's middle, as nobody looks into the camera"),
         Err(error) => return vec![Finding::bad("lamps", error.to_string(), "run `didar-agent check`", json!({}))],
     };
-    [("left lamp", Light::Left), ("right lamp", Light::Right)]
-        .map(|(name, light)| lamp(bench, board, (name, light), (area, place)))
-        .into()
+    LAMPS.map(|of| lamp(bench, board, of, (area, place))).into()
+}
+
+/// Lights a lamp whose light no camera can measure.
+fn blink(bench: &mut Bench, name: &'static str, light: Light) -> Finding {
+    let lit = bench.lamps.set(light).and_then(|_| {
+        pause(BLINK);
+        bench.lamps.set(Light::Off)
+    });
+    match lit {
+        Ok(_) => {
+            let says = format!("its line was switched on for {} ms; no camera measured its light", BLINK.as_millis());
+            Finding::doubtful(name, says, "mend the camera; a telephone's camera shows infrared as well", json!({}))
+        }
+        Err(error) => Finding::bad(name, error.to_string(), NO_LINE, json!({})),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "doctor tries devices, and somebody looks at this one")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn lamp(
@@ -130,8 +169,7 @@ fn lamp(
     let (response, delays) = match measured {
         Ok(measured) => measured,
         Err(error) => {
-            let cure = "free the line or name another, and see that this user may open it";
-            return Finding::bad(name, error.to_string(), cure, json!({}));
+            return Finding::bad(name, error.to_string(), NO_LINE, json!({}));
         }
     };
     let delay = median(delays);
@@ -164,6 +202,39 @@ pub(super) fn screen(screen: Option<Box<dyn Screen>>) -> Finding {
         Err(error) => {
             let cure = "check its cable and screen in the board's file; the kiosk serves without, by its local API";
             Finding::bad("screen", error.to_string(), cure, figures)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use didar_agent::camera::meter::Counts;
+    use didar_vision::Brightness;
+
+    use super::*;
+
+    /// What is said of a camera that promised 30 frames a second.
+    fn said(least: u8, most: u8, rate: f64, lost: u64, exposure_us: Value) -> String {
+        let brightness = Brightness { least, most, mean: 0.0 };
+        let counts = Counts { lost, ..Counts::default() };
+        let figures = json!({ "exposure_us": exposure_us });
+        judge_run(&Run { rate, counts, brightness, latency_us: 0 }, (30, 12_000), "", figures).text()
+    }
+
+    #[test]
+    fn a_camera_that_shows_nothing_or_is_slow_or_loses_frames_is_named_with_a_cure() {
+        for exposure_us in [json!(null), json!([100, 50_000]), json!([12_000, 50_000])] {
+            assert!(said(0, 255, 30.0, 0, exposure_us).starts_with("ok "));
+        }
+        for ((least, most, rate, lost), exposure_us, verdict, words) in [
+            ((0, 5, 30.0, 0), json!(null), "wrong", "black all over"),
+            ((250, 255, 30.0, 0), json!(null), "wrong", "white all over"),
+            ((0, 255, 15.0, 0), json!(null), "wrong", "the board's file says 30"),
+            ((0, 255, 30.0, 0), json!([12_100, 50_000]), "wrong", "cannot expose for less than 12100 us"),
+            ((0, 255, 30.0, 4), json!(null), "doubtful", "4 lost"),
+        ] {
+            let said = said(least, most, rate, lost, exposure_us);
+            assert!(said.starts_with(verdict) && said.contains(words) && said.contains("do: "), "{said}");
         }
     }
 }

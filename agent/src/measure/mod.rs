@@ -96,7 +96,7 @@ impl Bench {
         let clock = Arc::clone(&self.clock);
         let (mut first, mut last, mut latency_us) = (None, Moment::ZERO, 0);
         let mut seen = Brightness { least: 0, most: 0, mean: 0.0 };
-        self.each(count, Moment::ZERO, rate, &mut |frame, unpacker| {
+        self.each(Pick::Next, count, Moment::ZERO, rate, &mut |frame, unpacker| {
             let view = unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels)?;
             seen = brightness(&view, None);
             first.get_or_insert(frame.captured_at);
@@ -119,7 +119,8 @@ impl Bench {
     pub fn face(&mut self, models: &Models, rate: u32) -> Result<Option<Rect>, MeasureError> {
         let mut perceiver = Perceiver::new(models)?;
         let mut found = None;
-        self.each(DARK_FRAMES, Moment::ZERO, rate, &mut |frame, unpacker| {
+        // The newest: while the networks were made ready, the ring has filled with old ones.
+        self.each(Pick::Newest, DARK_FRAMES, Moment::ZERO, rate, &mut |frame, unpacker| {
             let view = unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels)?;
             if let Some(face) = perceiver.look(&view)?.face {
                 found = Some(face.bounding);
@@ -167,7 +168,7 @@ impl Bench {
         let mut responses: Vec<Response> = Vec::with_capacity(pulses);
         let frame = Duration::from_secs(1) / rate.max(1);
         for index in 0..u32::try_from(pulses).unwrap_or(u32::MAX) {
-            self.each(SETTLE_FRAMES, Moment::ZERO, rate, &mut |_, _| Ok(()))?;
+            self.each(Pick::Next, SETTLE_FRAMES, Moment::ZERO, rate, &mut |_, _| Ok(()))?;
             // Spread over a frame, so that some pulses begin in the middle of an exposure.
             let phase = frame * index / u32::try_from(pulses).unwrap_or(u32::MAX).max(1);
             responses.extend(self.pulse(light, area, phase, rate)?.read(exposure));
@@ -184,7 +185,7 @@ impl Bench {
         (area, rate): (Option<Rect>, u32),
         samples: &mut Vec<Sample>,
     ) -> Result<(), MeasureError> {
-        self.each(count, from, rate, &mut |frame, unpacker| {
+        self.each(Pick::Next, count, from, rate, &mut |frame, unpacker| {
             let view = unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels)?;
             let (width, height) = (frame.width as f32, frame.height as f32);
             let middle = Rect { x: width * 0.25, y: height * 0.25, width: width * 0.5, height: height * 0.5 };
@@ -194,9 +195,10 @@ impl Bench {
         })
     }
 
-    /// Lends frames, in order, to `look`, until `count` of them were exposed after `from`.
+    /// Lends frames, as `pick` says, to `look`, until `count` of them were exposed after `from`.
     fn each(
         &mut self,
+        pick: Pick,
         count: usize,
         from: Moment,
         rate: u32,
@@ -211,7 +213,7 @@ impl Bench {
             }
             let mut looked = Ok(());
             let unpacker = &mut self.unpacker;
-            self.camera.next(Pick::Next, STEP, &mut |frame| {
+            self.camera.next(pick, STEP, &mut |frame| {
                 looked = look(frame, unpacker);
                 found += usize::from(frame.captured_at >= from);
             })?;

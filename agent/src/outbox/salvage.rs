@@ -1,6 +1,6 @@
 //! Opening a store that may be damaged, and saving what is good in it.
 //!
-//! Every letter and standing lies in a frame with a magic and a hash. So letters can be found in the raw files of a
+//! Every letter, intent and standing lies in a frame with a magic and a hash. So they can be found in the raw files of a
 //! store that does not open any more, and a frame that reads at all is one that was written.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use didar_protocol::message::Kind;
 use super::Recovery;
 use super::disk::{Change, Disk, DiskError, SledDisk, read_beside};
 use super::standing::{self, Standing};
-use super::store::{LETTER_PREFIX, STANDING_KEY, letter_key};
+use super::store::{INTENT_KEY, LETTER_PREFIX, STANDING_KEY, letter_key};
 
 /// Memory that the store may use for its cache, bytes.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
@@ -32,8 +32,9 @@ const PAGE: usize = 512;
 pub(super) const STORE: &str = "letters";
 const DAMAGED: &str = "damaged";
 
-const MAGIC: &[u8; 4] = b"DLT1";
-/// Bytes before a letter: magic, number, length, hash.
+const LETTER: &[u8; 4] = b"DLT1";
+const INTENT: &[u8; 4] = b"DIN1";
+/// Bytes before a letter or an intent: magic, number, length, hash.
 const HEADER: usize = 4 + 8 + 4 + 32;
 const LETTER_MAX: usize = Kind::AuditRecord.max_size();
 
@@ -73,6 +74,8 @@ impl Good {
 #[derive(Default)]
 struct Carved {
     letters: BTreeMap<u64, Vec<u8>>,
+    /// The latest, with the number that was next when it was intended.
+    intent: Option<(u64, Vec<u8>)>,
     standing: Option<Standing>,
 }
 
@@ -107,22 +110,40 @@ pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, DiskError> {
 
 /// A letter as it lies in the store.
 pub(super) fn frame_letter(number: u64, signed: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(signed.len()).expect("a signed record is far smaller than 4 GiB");
-    let mut frame = MAGIC.to_vec();
+    frame(LETTER, number, signed)
+}
+
+/// Number and bytes of a whole letter at the beginning of `bytes`; `None` for anything else.
+pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    read(LETTER, bytes)
+}
+
+/// A record that is intended, as it lies in the store; `number` is the next one's.
+pub(super) fn frame_intent(number: u64, encoded: &[u8]) -> Vec<u8> {
+    frame(INTENT, number, encoded)
+}
+
+/// Number and bytes of a whole intent at the beginning of `bytes`; `None` for anything else.
+pub(super) fn read_intent(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    read(INTENT, bytes)
+}
+
+fn frame(magic: &[u8; 4], number: u64, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).expect("a record is far smaller than 4 GiB");
+    let mut frame = magic.to_vec();
     frame.extend(number.to_be_bytes());
     frame.extend(length.to_be_bytes());
-    frame.extend(sha256(signed));
-    frame.extend(signed);
+    frame.extend(sha256(content));
+    frame.extend(content);
     frame
 }
 
-/// Number and bytes of a whole frame at the beginning of `bytes`; `None` for anything else.
-pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let header = bytes.get(..HEADER)?.strip_prefix(MAGIC)?;
+fn read<'a>(magic: &[u8; 4], bytes: &'a [u8]) -> Option<(u64, &'a [u8])> {
+    let header = bytes.get(..HEADER)?.strip_prefix(magic)?;
     let number = u64::from_be_bytes(header.get(..8)?.try_into().ok()?);
     let length = u32::from_be_bytes(header.get(8..12)?.try_into().ok()?) as usize;
-    let signed = bytes.get(HEADER..HEADER.checked_add(length)?)?;
-    (length <= LETTER_MAX && sha256(signed) == header[12..]).then_some((number, signed))
+    let content = bytes.get(HEADER..HEADER.checked_add(length)?)?;
+    (length <= LETTER_MAX && sha256(content) == header[12..]).then_some((number, content))
 }
 
 /// Waits for a store that was closed a moment ago: the threads of `sled` hold its lock a little longer than its handle.
@@ -190,6 +211,12 @@ fn settle(mut disk: Box<dyn Disk>, good: &Good, beside: Option<Standing>) -> Res
         let mut changes: Vec<_> =
             good.numbers.range(..=standing.acknowledged).map(|&number| Change::Remove(letter_key(number))).collect();
         changes.push(Change::Put(STANDING_KEY.to_vec(), standing.frame()));
+        let intent = disk.get(INTENT_KEY)?;
+        let intended_at = intent.as_deref().and_then(read_intent).map(|(number, _)| number);
+        if lost > 0 && intended_at.is_some_and(|number| number < standing.next) {
+            // The intended record may be among the lost: what it said is not known, so nothing is said in its place.
+            changes.push(Change::Remove(INTENT_KEY.to_vec()));
+        }
         disk.apply(changes)?;
         disk.flush()?;
         disk.write_beside(&standing.frame())?;
@@ -240,6 +267,10 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
         for (number, signed) in &letters {
             store.insert(letter_key(*number), frame_letter(*number, signed)).map_err(failed)?;
         }
+        // Any record since was the intended one's, or cannot be told from it.
+        if let Some((number, encoded)) = carved.intent.filter(|(number, _)| *number == standing.next) {
+            store.insert(INTENT_KEY, frame_intent(number, &encoded)).map_err(failed)?;
+        }
         store.insert(STANDING_KEY, standing.frame()).map_err(failed)?;
         store.flush().map_err(failed)?;
     }
@@ -289,6 +320,10 @@ fn carve(bytes: &[u8], carved: &mut Carved) {
         }
         if let Some((number, signed)) = read_letter(&bytes[at..]) {
             carved.letters.insert(number, signed.to_vec());
+        } else if let Some((number, encoded)) = read_intent(&bytes[at..]) {
+            if carved.intent.as_ref().is_none_or(|(known, _)| *known <= number) {
+                carved.intent = Some((number, encoded.to_vec()));
+            }
         } else if let Some(found) = bytes.get(at..at + standing::FRAME).and_then(Standing::read) {
             carved.standing = Some(carved.standing.map_or(found, |known| known.later(found)));
         }

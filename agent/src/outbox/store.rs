@@ -22,7 +22,7 @@ const SIGNED_TIME_STEP_MS: u64 = 60_000;
 pub(super) const STANDING_KEY: &[u8] = b"S";
 pub(super) const MATCHER_KEYS_KEY: &[u8] = b"K";
 pub(super) const LETTER_PREFIX: &[u8] = b"L";
-const INTENT_KEY: &[u8] = b"I";
+pub(super) const INTENT_KEY: &[u8] = b"I";
 
 pub(super) struct Store {
     disk: Box<dyn Disk>,
@@ -98,15 +98,16 @@ impl Store {
         let Standing { next: number, head: previous, .. } = self.standing;
         let record = AuditRecord { device: self.device.clone(), number, previous, entry: entry.clone() };
         let encoded = record.encode().map_err(|cause| OutboxError::Sign { number, cause: Box::new(cause) })?;
-        let framed = [sha256(&encoded).as_slice(), &encoded].concat();
+        let framed = salvage::frame_intent(number, &encoded);
         self.write(self.standing, vec![Change::Put(INTENT_KEY.to_vec(), framed)])
     }
 
     fn intended(&self) -> Result<Option<AuditEntry>, OutboxError> {
         let Some(framed) = self.disk.get(INTENT_KEY).map_err(|cause| self.failed(cause))? else { return Ok(None) };
-        let whole = framed.split_at_checked(32).filter(|(hash, encoded)| sha256(encoded) == **hash);
         // An unreadable one would be damage that its own store did not notice: the others are no worse for it.
-        Ok(whole.and_then(|(_, encoded)| AuditRecord::decode(encoded).ok()).map(|record| record.entry))
+        Ok(salvage::read_intent(&framed)
+            .and_then(|(_, encoded)| AuditRecord::decode(encoded).ok())
+            .map(|record| record.entry))
     }
 
     pub(super) fn letters(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {

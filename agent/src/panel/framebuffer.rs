@@ -114,15 +114,38 @@ impl Screen for FrameBuffer {
             Some(opened) => opened,
             None => self.open()?,
         };
+        let (area, together) = match geometry.band(area, self.size) {
+            Some(band) => (band, u64::from(band.height)),
+            None => (area, 1),
+        };
         let start = u64::from(area.y) * geometry.stride + u64::from(area.x) * geometry.format.bytes();
-        for (row, offset) in area.rows(pixels, self.size.0).zip(0..) {
-            self.bytes.clear();
+        self.bytes.clear();
+        for (row, number) in area.rows(pixels, self.size.0).zip(1..) {
             geometry.format.encode(row, &mut self.bytes);
-            let written = file.write_all_at(&self.bytes, start + offset * geometry.stride);
-            written.map_err(|cause| ScreenError::Write { place: self.place(), cause })?;
+            if number % together == 0 {
+                let written = file.write_all_at(&self.bytes, start + (number - together) * geometry.stride);
+                written.map_err(|cause| ScreenError::Write { place: self.place(), cause })?;
+                self.bytes.clear();
+            }
         }
         self.opened = Some((file, geometry));
         Ok(())
+    }
+}
+
+impl Geometry {
+    /// The whole rows, at least two, that must be written in one piece for `area` to be seen; `None` where its rows can
+    /// be written one by one. A kernel that emulates a frame buffer reckons from a write's first and last byte what it
+    /// must show, and takes a write that lies in one row and ends with it for one that changed nothing (seen with 6.1).
+    fn band(self, area: Area, (across, down): (u16, u16)) -> Option<Area> {
+        let end = u64::from(area.x + area.width) * self.format.bytes();
+        let first = area.y.min(down.saturating_sub(2));
+        (end == self.stride).then(|| Area {
+            x: 0,
+            y: first,
+            width: across,
+            height: (area.y + area.height - first).max(2).min(down),
+        })
     }
 }
 
@@ -202,6 +225,24 @@ mod tests {
         panel.show(&PIXELS, Area { x: 0, y: 0, width: 4, height: 1 }).unwrap();
         let bytes = fs::read(folder.path().join("fb0")).unwrap();
         assert_eq!(bytes[..16], [0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0, 255, 255, 255, 0]);
+    }
+
+    #[test]
+    fn what_reaches_the_end_of_a_row_is_written_as_whole_rows_in_one_piece() {
+        let geometry = Geometry { format: Format::Rgb565, stride: 8 };
+        let area = |x, y, width, height| Area { x, y, width, height };
+        assert_eq!(geometry.band(area(0, 0, 4, 3), (4, 3)), Some(area(0, 0, 4, 3)));
+        assert_eq!(geometry.band(area(3, 1, 1, 1), (4, 3)), Some(area(0, 1, 4, 2)));
+        assert_eq!(geometry.band(area(2, 2, 2, 1), (4, 3)), Some(area(0, 1, 4, 2)));
+        assert_eq!(geometry.band(area(0, 0, 3, 3), (4, 3)), None);
+        // A row that the device makes longer never ends with the picture.
+        assert_eq!(Geometry { stride: 10, ..geometry }.band(area(0, 0, 4, 3), (4, 3)), None);
+
+        let (folder, mut panel) = panel("16", "8", "4,3");
+        panel.show(&PIXELS, area(3, 2, 1, 1)).unwrap();
+        let bytes = fs::read(folder.path().join("fb0")).unwrap();
+        assert_eq!(bytes[8..24], [1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0]);
+        assert!(bytes[..8].iter().chain(&bytes[24..]).all(|byte| *byte == 0x55));
     }
 
     #[test]

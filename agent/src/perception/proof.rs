@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use didar_liveness::{Answer, Live, Policy, TranscriptBuilder, judge};
+use didar_liveness::{Answer, Live, Policy, TranscriptBuilder};
 use didar_protocol::id::AttemptId;
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{Motion, PassiveSummary, Picture, Quality, Template};
@@ -224,15 +224,10 @@ impl Collector {
         if let Some(chosen) = &chosen {
             findings.continuity_milli = self.continuity_milli(perceiver, &chosen.face)?;
         }
-        let evidence = judge(
-            &transcript,
-            &self.order.code,
-            &findings.passive,
-            &findings.motion,
-            findings.continuity_milli,
-            policy,
-        );
         findings.transcript = Some(transcript);
+        let Some(evidence) = findings.judge(&self.order.code, policy) else {
+            return Ok(Event::Fault(Reason::ModelFault));
+        };
         for line in evidence.to_string().lines() {
             tracing::debug!(%attempt, "{line}");
         }

@@ -38,6 +38,10 @@ pub(super) fn decoded(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     if right {
         return None;
     }
+    // Where a quarter of the slots is missing, the others say nothing either.
+    if 4 * missing > code.len() {
+        return Some(Doubt::Poor(Reason::TooFewFrames));
+    }
     if changes < policy.light.response_milli_min {
         return Some(Doubt::Spoof(Reason::NoResponse));
     }
@@ -50,8 +54,7 @@ pub(super) fn decoded(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
         Some(_) => return Some(Doubt::Poor(Reason::HoldStill)),
         None => {}
     }
-    // Where a quarter of the slots is missing, the others cannot be decoded either.
-    if missing > 0 && (wrong <= allowed || 4 * missing > code.len()) {
+    if missing > 0 && wrong <= allowed {
         return Some(Doubt::Poor(Reason::TooFewFrames));
     }
     if wrong <= allowed + usize::from(policy.code.doubtful_slots) {

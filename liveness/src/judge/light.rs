@@ -13,7 +13,7 @@ use crate::motion::sway;
 /// Whether the pictures are good enough to judge anybody by them.
 pub(super) fn picture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     let (transcript, policy) = (case.transcript, case.policy);
-    let ambient = milli(part(case, &|cell| cell.ambient));
+    let ambient = ambient(case);
     let (_, high) = levels(&case.looks);
     let (lit, clipped, sway) = (milli(high), milli(clipped(case)), milli(sway(transcript)));
     let (judged, missing) = (i64::from(case.passive.frames), i64::from(case.passive.context_missing));
@@ -37,6 +37,23 @@ pub(super) fn picture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, reason)| Doubt::Poor(reason))
 }
 
+/// Whether the room's light is so strong that a doubtful picture is its doing.
+pub(super) fn much_ambient(case: &Case<'_>) -> bool {
+    ambient(case) > case.policy.light.ambient_doubtful_milli_max
+}
+
+/// A spoof, unless the room's light drowns the lamps', and with it what would speak for life.
+pub(super) fn unless_drowned(case: &Case<'_>, reason: Reason) -> Doubt {
+    let lamps = milli(part(case, &|cell| (cell.left + cell.right) / 2.0));
+    let drowned = lamps.saturating_mul(1000) < ambient(case).saturating_mul(case.policy.light.drowned_milli_max);
+    if drowned && much_ambient(case) { Doubt::Poor(Reason::TooMuchInfrared) } else { Doubt::Spoof(reason) }
+}
+
+/// The room's light on the face, thousandths of full scale.
+fn ambient(case: &Case<'_>) -> i64 {
+    milli(part(case, &|cell| cell.ambient))
+}
+
 /// Whether the face answers the lamps, both of them, and more than what is behind it.
 pub(super) fn response(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     let policy = &case.policy.light;
@@ -55,7 +72,7 @@ pub(super) fn response(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> 
     if weaker.saturating_mul(1000) < stronger.saturating_mul(policy.balance_milli_min) {
         return Some(Doubt::Poor(dark));
     }
-    (contrast < policy.contrast_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
+    (contrast < policy.contrast_milli_min).then(|| unless_drowned(case, Reason::NoResponse))
 }
 
 /// Whether the lamps light what the room's light shows; nothing is said where the room is too dark for its picture.
@@ -67,7 +84,7 @@ pub(super) fn texture(case: &Case<'_>, figures: &mut Figures) -> Option<Doubt> {
     figures.milli("texture-shown", shown);
     figures.count("texture-cells", found.cells);
     let told = found.cells >= usize::from(policy.cells_min) && shown >= policy.shown_milli_min;
-    (told && common < policy.common_milli_min).then_some(Doubt::Spoof(Reason::NoResponse))
+    (told && common < policy.common_milli_min).then(|| unless_drowned(case, Reason::NoResponse))
 }
 
 /// Difference between the brightest and the darkest frame, of full scale.

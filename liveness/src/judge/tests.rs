@@ -40,6 +40,31 @@ fn each_witness_refuses_with_its_reason() {
     assert_eq!(answer(|_| {}, |t| t.frames[9].track = 2), "inconclusive: hold-still");
 }
 
+#[test]
+fn a_doubtful_picture_in_strong_light_is_about_the_light() {
+    let moved = |ambient| answer(|world| world.ambient = ambient, |t| t.frames[3].centre_px10[0] += 900);
+    assert_eq!(moved(0.2), "inconclusive: hold-still");
+    assert_eq!(moved(0.4), "inconclusive: too-much-infrared");
+    let flat = |ambient, lamps| {
+        let change = |world: &mut World| {
+            (world.ambient, world.lamps) = (ambient, lamps);
+            world.surface = Surface::Plane { tilt: [0.1; 2] };
+        };
+        answer(change, |_| {})
+    };
+    assert_eq!(flat(0.4, 0.2), "spoof: no-relief");
+    assert_eq!(flat(0.1, 0.08), "spoof: no-relief");
+    assert_eq!(flat(0.4, 0.08), "inconclusive: too-much-infrared");
+    assert_eq!(answer(|world| (world.lamps, world.ambient) = (0.0, 0.4), |_| {}), "spoof: no-response");
+}
+
+#[test]
+fn with_most_slots_unseen_nothing_is_said_of_the_person() {
+    let unlit = |frames| answer(|world| world.lamps = 0.0, |t| t.frames.truncate(frames));
+    assert_eq!(unlit(usize::MAX), "spoof: no-response");
+    assert_eq!(unlit(4), "inconclusive: too-few-frames");
+}
+
 /// The same frames under another code, as a recording would be.
 fn relabel(transcript: &mut LightTranscript, code: &[Light]) {
     transcript.code = code.to_vec();

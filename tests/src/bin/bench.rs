@@ -7,9 +7,18 @@
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use didar_liveness::Policy;
+use didar_protocol::id::AttemptId;
+use didar_protocol::message::{Attempt, Ending, Message as _, Outcome};
+use didar_protocol::reason::Reason;
+use didar_protocol::transcript::LightTranscript;
+use didar_tests::crowd::{Person, Profile, Species, present};
+use didar_tests::people::{ASTRONAUT, portrait};
+use didar_tests::scene::Subject;
 use didar_vision::{
     AlignedFace, Face, FrameView, LightGrid, Models, Perceiver, Picture, PixelFormat, ReferenceFace, align, align_into,
     light_grid, passive_crop, quality,
@@ -49,7 +58,49 @@ fn main() -> anyhow::Result<()> {
         attempt(&mut perceiver, &frame, &mut times)?;
     }
     let allocations = allocations(&mut perceiver, &frame)?;
-    report(&project, &times, allocations)
+    let judged = judged(&project, &mut perceiver)?;
+    report(&project, &times, allocations, &judged)
+}
+
+/// What the judge costs for one attempt, and what its transcript weighs on the wire.
+struct Judged {
+    /// Median, milliseconds.
+    ms: f64,
+    /// Bytes that the transcript adds to the attempt's message.
+    bytes: usize,
+    frames: usize,
+}
+
+/// A living face's attempt with the longest code: 16 slots of two frames.
+fn judged(project: &Path, perceiver: &mut Perceiver) -> anyhow::Result<Judged> {
+    let person = Arc::new(Person::of(&Subject::load(&portrait(project, ASTRONAUT), perceiver)?));
+    let (capture, code) = present(Species::Live, &[person], Profile::Fps60, [0.1, 0.1], 1);
+    let recording = capture.play(&code);
+    let policy = Policy::shipped();
+    let mut times = Times::default();
+    for _ in 0..ROUNDS {
+        times.take("judge", || anyhow::Ok(black_box(recording.judge(&policy))))?;
+    }
+    let weight = |transcript: Option<LightTranscript>| -> anyhow::Result<usize> {
+        let attempt = Attempt {
+            attempt: AttemptId::from_bytes([7; 16]),
+            device: "kiosk-1".parse()?,
+            request_hash: [1; 32],
+            nonce: [2; 32],
+            transcript,
+            passive: recording.passive,
+            motion: recording.motion,
+            quality: didar_protocol::message::Quality::default(),
+            models: Vec::new(),
+            continuity_milli: recording.continuity_milli,
+            ending: Ending::Stopped { outcome: Outcome::Spoof, reason: Reason::NoRelief },
+            sent_at_ms: 1,
+        };
+        Ok(attempt.encode()?.len())
+    };
+    let bytes = weight(Some(recording.transcript.clone()))? - weight(None)?;
+    let ms = times.medians().map(|(_, ms)| ms).next().context("it was judged")?;
+    Ok(Judged { ms, bytes, frames: recording.transcript.frames.len() })
 }
 
 /// Everything that one attempt needs once, stage by stage, on a frame never seen before.
@@ -100,7 +151,7 @@ fn allocations(perceiver: &mut Perceiver, frame: &FrameView<'_>) -> anyhow::Resu
     Ok(counted.count_total as f64 / STEADY_FRAMES as f64)
 }
 
-fn report(project: &Path, times: &Times, allocations: f64) -> anyhow::Result<()> {
+fn report(project: &Path, times: &Times, allocations: f64, judged: &Judged) -> anyhow::Result<()> {
     let raw: f64 = times.medians().filter(|(name, _)| name.starts_with("network ")).map(|(_, ms)| ms).sum();
     let pipeline = times.medians().find(|(name, _)| *name == "whole pipeline").map_or(f64::NAN, |(_, ms)| ms);
     println!("median processor time of {ROUNDS} rounds, one thread, {}x{} YUYV", FRAME.0, FRAME.1);
@@ -110,6 +161,8 @@ fn report(project: &Path, times: &Times, allocations: f64) -> anyhow::Result<()>
     println!("{:<24}{raw:>9.3} ms", "all networks");
     println!("{:<24}{:>9.3}", "pipeline over networks", pipeline / raw);
     println!("{:<24}{allocations:>9.3}", "allocations per frame");
+    println!("{:<24}{:>9.3} ms, over the networks {:.4}", "judge, an attempt", judged.ms, judged.ms / raw);
+    println!("{:<24}{:>9} bytes, {} frames", "transcript", judged.bytes, judged.frames);
     let agent = agent(project);
     if agent.is_null() {
         println!("agent: not measured, `make demo` measures it (target/demo/agent.json)");
@@ -122,6 +175,10 @@ fn report(project: &Path, times: &Times, allocations: f64) -> anyhow::Result<()>
         "pipeline_ms": pipeline,
         "raw_ms": raw,
         "allocations_per_frame": allocations,
+        "judge_ms": judged.ms,
+        "judge_over_raw": judged.ms / raw,
+        "transcript_bytes": judged.bytes,
+        "transcript_frames": judged.frames,
         "agent_rss_mb": agent["agent_rss_mb"],
         "ready_ms": agent["ready_ms"],
         "stages_ms": stages,

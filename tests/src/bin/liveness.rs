@@ -12,16 +12,14 @@ mod data;
 mod det;
 #[path = "../pad/mod.rs"]
 mod pad;
-#[path = "../eval/score.rs"]
-#[allow(dead_code, reason = "the accuracy's evaluation uses the rest")]
-mod score;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
 use didar_liveness::Policy;
+use didar_tests::physical::Physical;
 use pad::measure::{Outcome, measure, plan};
 use pad::people::{Half, people};
 use pad::report::Report;
@@ -38,6 +36,9 @@ struct Arguments {
     /// One line per attempt, separated by commas; for --tune.
     #[arg(long)]
     rows: bool,
+    /// The folder of `didar-agent trial`: the report's third table.
+    #[arg(long, conflicts_with = "tune")]
+    trial: Option<PathBuf>,
 }
 
 /// Seeds of the two halves.
@@ -65,6 +66,11 @@ fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    // First, because a file that cannot be read is told at once and not after minutes.
+    let physical = arguments.trial.map(|folder| Physical::read(&folder, &policy)).transpose()?;
+    if let Some(physical) = &physical {
+        println!("{}", physical.markdown());
+    }
     let people = people(&project, folder.as_deref(), Half::Measuring)?;
     let outcomes = measure(&plan(scale), &people.faces, &policy, MEASURING);
     print_tally(&outcomes);
@@ -77,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         alone_below: policy.fusion.total_llr_milli_min as f32 / 1000.0,
         policy_version: policy.version,
         scale,
+        physical,
     };
     report.write(&project)?;
     println!("docs/liveness-report.md, target/liveness/summary.json");

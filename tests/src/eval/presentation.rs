@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use didar_vision::{Perceiver, Picture, passive_crop, quality};
 
 use super::data::pictures_in;
-use super::score::{Rate, wilson};
+use didar_tests::rate::{Rate, wilson};
 
 /// Above this ratio (natural logarithm) one picture alone speaks for a living face.
 const LIVE_ABOVE: f32 = 0.0;

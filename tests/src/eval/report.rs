@@ -10,7 +10,9 @@ use super::data::Data;
 use super::det::{COMPARISONS, Line, plot};
 use super::people::Figures;
 use super::presentation::{Presentations, Qualities};
-use super::score::{FAR, Rate};
+use didar_tests::rate::Rate;
+
+use super::score::FAR;
 
 /// Everything that one run measured.
 pub(crate) struct Report {

@@ -4,18 +4,12 @@
 //! impostors that are at least as similar. Intervals of these rates come from drawing people anew, because pairs of one
 //! person are not independent; the impostors, about two million, are taken as they are.
 
+use didar_tests::rate::{Rate, wilson};
+
 /// False-accept rates at which the true-accept rate is told.
 pub(crate) const FAR: [f64; 3] = [1e-2, 1e-3, 1e-4];
 /// Draws for an interval.
 const DRAWS: usize = 1000;
-
-/// A rate with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rate {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
-}
 
 /// Everything that is told about one form.
 pub(crate) struct Rates {
@@ -159,15 +153,6 @@ fn best_threshold(pairs: &[(f32, bool, u32)]) -> f32 {
     f32::midpoint(first, last)
 }
 
-/// Wilson's 95 % interval of a share.
-pub(crate) fn wilson(part: usize, whole: usize) -> Rate {
-    let n = whole.max(1) as f64;
-    let (p, z) = (part as f64 / n, 1.959_964);
-    let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
-    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    Rate { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,11 +168,5 @@ mod tests {
         let mixed: Vec<_> = genuine.iter().map(|(p, s)| (*p, s - 0.5)).collect();
         let bad = rates(&pairs, &mixed, impostor);
         assert!(bad.auc.value < 0.8 && bad.tar[1].value == 0.0 && bad.eer.value > 0.2);
-    }
-
-    #[test]
-    fn wilson_gives_the_textbook_interval() {
-        let rate = wilson(95, 100);
-        assert!((rate.low - 0.8882).abs() < 1e-3 && (rate.high - 0.9785).abs() < 1e-3, "{rate:?}");
     }
 }

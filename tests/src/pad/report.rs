@@ -6,13 +6,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use didar_liveness::guess_bound;
+use didar_protocol::reason::Reason;
 use didar_tests::crowd::{Profile, Species};
+use didar_tests::physical::Physical;
 use serde_json::{Map, Value, json};
 
 use super::measure::{Outcome, Verdict};
 use super::recorded::Recorded;
 use crate::det::{self, Line};
-use crate::score::{Rate, wilson};
+use didar_tests::rate::{Rate, wilson};
 
 /// Everything that one run measured.
 pub(crate) struct Report {
@@ -23,6 +25,8 @@ pub(crate) struct Report {
     pub alone_below: f32,
     pub policy_version: u32,
     pub scale: f64,
+    /// What trials on devices found.
+    pub physical: Option<Physical>,
 }
 
 /// One row of a table.
@@ -32,17 +36,22 @@ struct Row {
     live: usize,
     spoof: usize,
     inconclusive: usize,
+    /// Of the inconclusive: answers that are about the light.
+    light: usize,
 }
 
 impl Row {
     fn of<'a>(name: impl Into<String>, outcomes: impl Iterator<Item = &'a Outcome>) -> Self {
-        let mut row = Self { name: name.into(), n: 0, live: 0, spoof: 0, inconclusive: 0 };
+        let mut row = Self { name: name.into(), n: 0, live: 0, spoof: 0, inconclusive: 0, light: 0 };
         for outcome in outcomes {
             row.n += 1;
             match outcome.verdict {
                 Verdict::Live => row.live += 1,
                 Verdict::Spoof => row.spoof += 1,
-                Verdict::Inconclusive => row.inconclusive += 1,
+                Verdict::Inconclusive => {
+                    row.inconclusive += 1;
+                    row.light += usize::from(ABOUT_LIGHT.contains(&outcome.reason));
+                }
             }
         }
         row
@@ -58,13 +67,15 @@ impl Row {
 
     fn attack(&self) -> String {
         let inconclusive = percent(self.inconclusive as f64 / self.n.max(1) as f64);
-        format!("| {} | {} | {} | {} | {inconclusive} |", self.name, self.n, self.live, interval(self.passed()))
+        format!("| {} | {} | {} | {} | {inconclusive} |", self.name, self.n, self.live, self.passed().percent())
     }
 
     fn bona_fide(&self) -> String {
-        let inconclusive = interval(wilson(self.inconclusive, self.n));
+        let inconclusive = wilson(self.inconclusive, self.n).percent();
         let live = percent(self.live as f64 / self.n.max(1) as f64);
-        format!("| {} | {} | {live} | {} | {inconclusive} |", self.name, self.n, interval(self.accused()))
+        let light = if self.inconclusive == 0 { "".into() } else { self.light.to_string() };
+        let (name, n, accused) = (&self.name, self.n, self.accused().percent());
+        format!("| {name} | {n} | {live} | {accused} | {inconclusive} | {light} |")
     }
 }
 
@@ -72,10 +83,8 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-fn interval(rate: Rate) -> String {
-    format!("{:.2} % ({:.2} to {:.2})", rate.value * 100.0, rate.low * 100.0, rate.high * 100.0)
-}
-
+/// Reasons that tell a person about the light.
+const ABOUT_LIGHT: [&str; 2] = [Reason::TooMuchInfrared.name(), Reason::TooBright.name()];
 /// The profile whose bounds the tables state; the others stand in the frontier.
 const MAIN: Profile = Profile::Fps60;
 /// Ambient light up to which the main figures are told, and beyond which the answer is about the light.
@@ -99,7 +108,7 @@ impl Report {
     }
 
     /// The living in groups: by distance, pose, ambient light and so on.
-    fn groups(&self, profile: Profile) -> Vec<(&'static str, Vec<Row>)> {
+    fn groups(&self, profile: Profile) -> Vec<(&'static str, &'static str, Vec<Row>)> {
         let all: Vec<&Outcome> = self.alive(profile).collect();
         let cut = |name: &str, unit: &str, edges: &[f32], of: &dyn Fn(&Outcome) -> f32| -> Vec<Row> {
             edges
@@ -134,16 +143,21 @@ impl Report {
                 .collect()
         };
         vec![
-            ("ambient light, of full scale", light(&[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])),
-            ("distance", cut("", " mm", &[350.0, 400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.1], &|o| o.distance_mm)),
+            ("ambient", "ambient light, of full scale", light(&[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])),
             (
+                "distance",
+                "distance",
+                cut("", " mm", &[350.0, 400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.1], &|o| o.distance_mm),
+            ),
+            (
+                "pose",
                 "head turned by",
                 cut("", " degrees", &[0.0, 5.0, 10.0, 15.1], &|o| o.turned_deg[0].hypot(o.turned_deg[1])),
             ),
-            ("fastest movement between frames", cut("", " px", &[0.0, 1.0, 2.0, 4.1], &|o| o.sway_px)),
-            ("glasses", either("with", "without", &|o| o.glasses)),
-            ("flicker at 100 Hz", either("up to 30 %", "none", &|o| o.flicker)),
-            ("brightness of the skin in its picture", tones),
+            ("movement", "fastest movement between frames", cut("", " px", &[0.0, 1.0, 2.0, 4.1], &|o| o.sway_px)),
+            ("glasses", "glasses", either("with", "without", &|o| o.glasses)),
+            ("flicker", "flicker at 100 Hz", either("up to 30 %", "none", &|o| o.flicker)),
+            ("skin", "brightness of the skin in its picture", tones),
         ]
     }
 
@@ -165,22 +179,28 @@ impl Report {
                 "inconclusive": row.inconclusive,
             })
         };
-        let groups = self.groups(MAIN).into_iter().map(|(name, rows)| {
-            let rows: Map<String, Value> = rows.iter().map(|row| (row.name.clone(), told(row))).collect();
-            (format!("by {name}"), Value::Object(rows))
-        });
-        let groups: Map<String, Value> = groups.collect();
-        let profiles: Map<String, Value> = Profile::ALL
-            .into_iter()
-            .map(|profile| (profile.name().to_owned(), told(&Row::of(profile.name(), self.alive(profile)))))
-            .collect();
-        json!({
-            "species": species,
-            "bpcer": told(&Row::of("live", self.alive(MAIN))),
-            "by": groups,
-            "by profile": profiles,
+        let live = Row::of("live", self.alive(MAIN));
+        let mut summary = json!({
             "policy_version": self.policy_version,
-        })
+            "species": species,
+            "bpcer": round(live.accused().value),
+            "bona_fide": told(&live),
+            "physical": self.physical.as_ref().map(Physical::summary),
+        });
+        for (name, _, rows) in self.groups(MAIN) {
+            let rows: Map<String, Value> = rows.iter().map(|row| (row.name.clone(), told(row))).collect();
+            summary[format!("by_{name}")] = Value::Object(rows);
+        }
+        let profiles = Profile::ALL.into_iter();
+        let profiles = profiles.map(|p| (p.name().to_owned(), told(&Row::of(p.name(), self.alive(p)))));
+        summary["by_profile"] = Value::Object(profiles.collect());
+        let bounds = Profile::ALL.into_iter().map(|p| {
+            let bound = guess_bound(p.shape());
+            let figures = json!({ "passing": bound.passing, "codes": bound.codes, "log2": round(bound.log2()) });
+            (p.name().to_owned(), figures)
+        });
+        summary["guess"] = Value::Object(bounds.collect());
+        summary
     }
 
     /// The relief's figure alone as a score: attack passes against living refused.
@@ -221,7 +241,14 @@ impl Report {
         ));
         self.simulated(&mut add);
         self.recorded(&mut add);
-        add(include_str!("physical.md"));
+        add("## 3. Physical\n");
+        match &self.physical {
+            Some(physical) => add(&physical.markdown()),
+            None => add(
+                "Nothing: no trial's folder was named (`make liveness TRIAL=DIR`). **Nobody has tried a device yet.**\n",
+            ),
+        }
+        add(include_str!("limits.md"));
         text
     }
 
@@ -258,7 +285,7 @@ impl Report {
         }
         add("![DET](liveness/det.svg)\n");
         add("### The living, by group (60 frames a second)\n");
-        for (title, rows) in self.groups(MAIN) {
+        for (_, title, rows) in self.groups(MAIN) {
             add(&LIVING.replace("presented", title));
             rows.iter().for_each(|row| add(&row.bona_fide()));
             add("");
@@ -321,7 +348,7 @@ impl Report {
         };
         let (threshold, refused) = recorded.at_one_percent();
         let [live, spoof] = recorded.below(self.alone_below);
-        let rate = |part, all: &[f32]| interval(wilson(part, all.len()));
+        let rate = |part, all: &[f32]| wilson(part, all.len()).percent();
         add(
             "The passive network on webcam pictures of living people and of prints (NUAA), one picture each, single frames.\n",
         );
@@ -342,8 +369,8 @@ impl Report {
 }
 
 /// Heads a table of the living.
-const LIVING: &str =
-    "| presented | n | judged live | BPCER (95 %) | inconclusive (95 %) |\n| --- | --- | --- | --- | --- |";
+const LIVING: &str = "| presented | n | judged live | BPCER (95 %) | inconclusive (95 %) | of these about the light |\n\
+    | --- | --- | --- | --- | --- | --- |";
 
 fn attacks() -> Vec<Species> {
     let all = Species::PRINTS.into_iter().chain(Species::VIDEOS).chain(Species::OTHERS).chain(Species::SOLIDS);

@@ -1,16 +1,18 @@
 //! What the guest's camera sees: the simulated kiosk, lit as the guest's GPIO lines say.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use didar_protocol::light_code::Light;
 use image::RgbImage;
 
-use super::wire::{Wanted, write_pixels};
+use super::machine::CameraPort;
+use super::wire::{Wanted, write_answer};
 use crate::scene::{HEIGHT, Kiosk, LampLog, PixelOrder, Presentation, Recipe, RecordedVideo, Subject, WIDTH};
 
 /// The simulated kiosk behind the guest's camera.
@@ -29,24 +31,25 @@ struct Seen {
     /// By start of exposure, microseconds: what lit each frame that was rendered, left and right, share of the exposure.
     truth: BTreeMap<u64, [f32; 2]>,
     last: BTreeMap<u8, Recipe>,
-    frames: u64,
 }
 
 /// Frames of which the truth is remembered.
 const REMEMBERED: usize = 4096;
 
 impl Feed {
-    /// Serves the camera's port at `socket` until the guest is gone.
+    /// Serves the camera until the guest is gone.
     ///
     /// # Errors
-    /// QEMU does not listen there.
-    pub fn start(socket: &Path, kiosk: Kiosk) -> Result<Self> {
+    /// QEMU does not listen there, or has no disk there.
+    pub fn start(camera: &CameraPort, kiosk: Kiosk) -> Result<Self> {
+        let CameraPort { socket, disk } = camera;
         let port = UnixStream::connect(socket).with_context(|| format!("connecting to {}", socket.display()))?;
+        let disk = OpenOptions::new().write(true).open(disk).with_context(|| format!("opening {}", disk.display()))?;
         let shared = Arc::new(Shared { kiosk: Mutex::new(kiosk), seen: Mutex::default() });
         let served = Arc::clone(&shared);
         std::thread::spawn(move || {
             // A guest that is gone ends this.
-            let _ = served.serve(port);
+            let _ = served.serve(port, &disk);
         });
         Ok(Self { shared })
     }
@@ -85,11 +88,6 @@ impl Feed {
         })
     }
 
-    /// Frames rendered so far.
-    pub fn frames(&self) -> u64 {
-        hold(&self.shared.seen).frames
-    }
-
     /// The last frame that the camera saw under each state of the lamps.
     pub fn pictures(&self) -> Vec<(Light, RgbImage)> {
         let last = hold(&self.shared.seen).last.clone();
@@ -104,19 +102,24 @@ impl Feed {
 }
 
 impl Shared {
-    fn serve(&self, port: UnixStream) -> std::io::Result<()> {
+    fn serve(&self, port: UnixStream, disk: &File) -> io::Result<()> {
         let mut to = port.try_clone()?;
         let mut from = BufReader::new(port);
-        let mut pixels = Vec::new();
+        let (mut pixels, mut rendered) = (Vec::new(), None);
         loop {
-            let wanted = Wanted::read(&mut from)?;
-            self.expose(&wanted, &mut pixels);
-            write_pixels(&mut to, &pixels)?;
+            let recipe = self.expose(&Wanted::read(&mut from)?);
+            // A still picture is rendered once: then the host is fast enough for any camera.
+            if rendered.replace(recipe) != Some(recipe) {
+                hold(&self.kiosk).render(&recipe, PixelOrder::Yuyv, &mut pixels);
+                disk.write_all_at(&pixels, 0)?;
+            }
+            write_answer(&mut to, u32::try_from(pixels.len()).unwrap_or(u32::MAX))?;
             to.flush()?;
         }
     }
 
-    fn expose(&self, wanted: &Wanted, pixels: &mut Vec<u8>) {
+    /// What the frame that is wanted shows; its truth is remembered.
+    fn expose(&self, wanted: &Wanted) -> Recipe {
         let mut kiosk = hold(&self.kiosk);
         let camera = kiosk.camera();
         let mut seen = hold(&self.seen);
@@ -134,9 +137,7 @@ impl Shared {
             let light = u8::from(lit[0] == 1.0) + 2 * u8::from(lit[1] == 1.0);
             seen.last.insert(light, recipe);
         }
-        seen.frames += 1;
-        drop(seen);
-        kiosk.render(&recipe, PixelOrder::Yuyv, pixels);
+        recipe
     }
 }
 

@@ -68,7 +68,7 @@ fn configuration(settings: &Settings<'_>) -> Result<String> {
     for limit in ["position", "challenge", "judge", "reply", "reconnect"] {
         agent["limits_ms"][limit] = 100_000.into();
     }
-    agent["limits_ms"]["show"] = 300.into();
+    agent["limits_ms"]["show"] = 1_000.into();
     Ok(toml::to_string(&agent)?)
 }
 

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::control::Control;
+use super::wire::FRAME_MAX;
 use super::{API_PORT, CAMERA_PORT, CONTROL_PORT};
 
 /// A guest at work. Killed when dropped.
@@ -24,6 +25,14 @@ pub struct Machine {
     folder: PathBuf,
     control_port: u16,
     api_port: u16,
+}
+
+/// Where the guest's camera is fed.
+pub struct CameraPort {
+    /// Questions and answers.
+    pub socket: PathBuf,
+    /// Pixels: what the guest sees as a disk.
+    pub disk: PathBuf,
 }
 
 /// What a guest is made of.
@@ -40,11 +49,15 @@ pub struct Plan<'a> {
 
 /// Slows QEMU's clock.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-/// The vector instructions of AVX are three times slower than those of SSE when they are interpreted.
-const PROCESSOR: &str = "max,-avx,-avx2,-fma,-f16c";
+/// The vector instructions of AVX are three times slower than those of SSE when they are interpreted, and copying by
+/// single bytes, which erms and fsrm make kernel and C library prefer, is slower than by words.
+const PROCESSOR: &str = "max,-avx,-avx2,-fma,-f16c,-erms,-fsrm";
 /// What the kernel is told. The time-stamp counter is the host's and would not slow down with the rest.
 const APPEND: &str = "console=ttyS0 panic=-1 quiet nokaslr mitigations=off tsc=unstable clocksource=hpet \
     no_timer_check vt.global_cursor_default=0";
+/// Names in a guest's folder.
+const CAMERA_SOCKET: &str = "camera.sock";
+const CAMERA_DISK: &str = "camera.disk";
 /// Longest boot.
 const BOOT_MAX: Duration = Duration::from_secs(600);
 /// Longest farewell.
@@ -61,9 +74,11 @@ impl Machine {
         let folder = plan.folder.to_path_buf();
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let initrd = join(plan.archives, &folder.join("guest.cpio"))?;
+        let disk = folder.join(CAMERA_DISK);
+        std::fs::write(&disk, vec![0; FRAME_MAX as usize]).with_context(|| format!("making {}", disk.display()))?;
         let (control_port, api_port) = (free_port()?, free_port()?);
         let text = |path: PathBuf| path.display().to_string();
-        let (camera, monitor) = (text(folder.join("camera.sock")), text(folder.join("qmp.sock")));
+        let (camera, monitor) = (text(folder.join(CAMERA_SOCKET)), text(folder.join("qmp.sock")));
         let forward = |host: u16, guest: u16| format!("hostfwd=tcp:127.0.0.1:{host}-10.0.2.15:{guest}");
         let mut command = Command::new("qemu-system-x86_64");
         command
@@ -78,6 +93,8 @@ impl Machine {
             .args(["-device", "virtio-serial-pci"])
             .args(["-chardev", &format!("socket,id=camera,path={camera},server=on,wait=off")])
             .args(["-device", &format!("virtserialport,chardev=camera,name={CAMERA_PORT}")])
+            .args(["-drive", &format!("if=none,id=frame,format=raw,read-only=on,file={}", text(disk))])
+            .args(["-device", "virtio-blk-pci,drive=frame"])
             .args([
                 "-nic",
                 &format!(
@@ -122,9 +139,9 @@ impl Machine {
         bail!("the guest did not come up within {BOOT_MAX:?}; see {}", console.display())
     }
 
-    /// The socket of the camera's port.
-    pub fn camera(&self) -> PathBuf {
-        self.folder.join("camera.sock")
+    /// Where the camera is fed.
+    pub fn camera(&self) -> CameraPort {
+        CameraPort { socket: self.folder.join(CAMERA_SOCKET), disk: self.folder.join(CAMERA_DISK) }
     }
 
     /// The port on this host that leads to the local API's relay.

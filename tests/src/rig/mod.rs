@@ -5,16 +5,20 @@
 //! **Not here:** what stands before the camera ([`crate::scene`]).
 
 pub mod control;
+pub mod doctor;
 pub mod feed;
 pub mod guest;
 pub mod kiosk;
 pub mod machine;
 pub mod scenes;
 pub mod slots;
+pub mod summary;
 pub mod wire;
 
-/// Name of the virtio-serial port that carries frames.
+/// Name of the virtio-serial port over which frames are asked for.
 pub const CAMERA_PORT: &str = "rig.camera";
+/// The disk that carries their pixels.
+pub const CAMERA_DISK: &str = "/dev/vda";
 /// The guest's port of the local API's relay.
 pub const API_PORT: u16 = 7000;
 /// The guest's port that takes orders of the host.

@@ -30,6 +30,8 @@ pub struct Booth {
     pub eye: Eye,
     /// Where pictures go.
     pub pictures: PathBuf,
+    /// How long the guest may take to draw a screen, by our clock.
+    pub drawing: Duration,
 }
 
 /// How an attempt went.
@@ -64,8 +66,16 @@ impl Scene {
     }
 }
 
-/// Something to do in the middle of an attempt, at a stage of its events.
-pub type Middle<'a> = (&'a str, &'a mut dyn FnMut(&mut Control) -> Result<()>);
+/// What happens in the middle of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Middle<'a> {
+    /// Nothing; the outcome's screen is photographed.
+    Undisturbed,
+    /// Nothing; every screen is photographed.
+    Photographed,
+    /// The camera is pulled out at this stage of its events.
+    PulledAt(&'a str),
+}
 
 /// Tries of one scene.
 const TRIES_MAX: u32 = 3;
@@ -111,10 +121,10 @@ impl Booth {
     ///
     /// # Errors
     /// The local API or the guest does not answer.
-    pub async fn attempt(&mut self, name: &str) -> Result<Scene> {
+    pub async fn attempt(&mut self, name: &str, middle: Middle<'_>) -> Result<Scene> {
         let mut tries = 1;
         loop {
-            let scene = self.attempt_once(name, None).await?;
+            let scene = self.attempt_once(name, middle).await?;
             if scene.outcome != "inconclusive" || tries == TRIES_MAX {
                 return Ok(Scene { tries, ..scene });
             }
@@ -126,34 +136,30 @@ impl Booth {
     ///
     /// # Errors
     /// As [`attempt`](Self::attempt), and what the middle says.
-    pub async fn attempt_once(&mut self, name: &str, mut middle: Option<Middle<'_>>) -> Result<Scene> {
+    pub async fn attempt_once(&mut self, name: &str, middle: Middle<'_>) -> Result<Scene> {
         self.wait_for(|state| state["serving"].is_null() && state["connected"] == true, "at rest and connected")
             .await?;
         self.said()?;
         let id = self.begin().await?;
         let mut outcome = Value::Null;
-        let mut broke = Ok(());
-        let control = &mut self.control;
-        let (eye, pictures) = (&self.eye, &self.pictures);
-        let mut photographed = Vec::new();
-        let follow = self.app.follow(&id, |event, data| {
+        let mut done = Ok(());
+        let Self { app, control, eye, pictures, drawing, .. } = self;
+        let mut before = String::new();
+        let follow = app.follow(&id, |event, data| {
             if event == "outcome" {
                 outcome = data.clone();
             }
-            if !photographed.contains(&event.to_owned()) {
-                photographed.push(event.to_owned());
-                let taken = eye.photograph(&pictures.join(format!("{name}-screen-{event}.png")));
-                broke = std::mem::replace(&mut broke, Ok(())).and(taken);
+            if middle == Middle::PulledAt(event) && before != event {
+                done = control.order("pull").map(drop);
             }
-            if let Some((stage, act)) = &mut middle
-                && *stage == event
-            {
-                broke = std::mem::replace(&mut broke, Ok(())).and_then(|()| act(control));
-                middle = None;
+            if done.is_ok() && before != event && (event == "outcome" || middle == Middle::Photographed) {
+                std::thread::park_timeout(*drawing);
+                done = eye.photograph(&pictures.join(format!("{name}-screen-{event}.png")));
             }
+            event.clone_into(&mut before);
         });
         tokio::time::timeout(ATTEMPT_MAX, follow).await.context("the attempt did not end")??;
-        broke?;
+        done?;
         let ms = outcome["ms"].as_u64().unwrap_or(0);
         let labelled: Vec<_> = self.said()?.iter().filter_map(|line| slots::parse(line)).collect();
         let feed = &self.feed;
@@ -191,6 +197,15 @@ impl Booth {
             "late": grown("late"),
             "agent": state["camera"],
         }))
+    }
+
+    /// Puts the camera back in and waits until the agent has seen it.
+    ///
+    /// # Errors
+    /// The guest does not answer, or the agent does not find its camera again.
+    pub async fn plug(&mut self) -> Result<()> {
+        self.control.order("plug")?;
+        self.wait_for(|state| state["faults"].as_array().is_some_and(Vec::is_empty), "free of faults").await.map(drop)
     }
 
     /// Kills the agent while a lamp is lit, and tells what became of the lines.

@@ -1,4 +1,5 @@
-//! What the guest's camera asks of the host, and what the host answers: little endian, over a virtio-serial port.
+//! What the guest's camera asks of the host, and what the host answers: little endian, over a virtio-serial port. The
+//! pixels lie on a disk that both see: a port would carry them in pieces of 4 KiB, and keep a processor busy with it.
 //!
 //! The guest asks for a frame at the end of its exposure and says what the lamps did until then. The host renders what
 //! that light shows. So the light goes through the kernel's GPIO, and the picture through the kernel's V4L2.
@@ -20,8 +21,9 @@ pub struct Wanted {
 
 /// Most switches of one message; a code has seventeen.
 const SWITCHES_MAX: u16 = 1024;
-/// Longest frame.
-const FRAME_MAX: u32 = 16 << 20;
+/// Longest frame, and the size of the disk.
+pub const FRAME_MAX: u32 = 1 << 20;
+
 impl Wanted {
     /// Writes the question, in one piece.
     ///
@@ -66,28 +68,27 @@ impl Wanted {
     }
 }
 
-/// Writes the answer: a frame's pixels. Fewer than the frame has are what a bad cable delivers.
+/// Writes the answer: so many bytes of pixels lie at the beginning of the disk. Fewer than the frame has are what a bad
+/// cable delivers.
 ///
 /// # Errors
 /// The port is gone.
-pub fn write_pixels(mut to: impl Write, pixels: &[u8]) -> io::Result<()> {
-    to.write_all(&(pixels.len() as u32).to_le_bytes())?;
-    to.write_all(pixels)
+pub fn write_answer(mut to: impl Write, length: u32) -> io::Result<()> {
+    to.write_all(&length.to_le_bytes())
 }
 
-/// Reads the answer into `pixels`.
+/// Reads the answer.
 ///
 /// # Errors
 /// The port is gone, or says something else.
-pub fn read_pixels(mut from: impl Read, pixels: &mut Vec<u8>) -> io::Result<()> {
+pub fn read_answer(mut from: impl Read) -> io::Result<u32> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
     if length > FRAME_MAX {
-        return Err(malformed("a frame of more than 16 MiB"));
+        return Err(malformed("a frame of more than a mebibyte"));
     }
-    pixels.resize(length as usize, 0);
-    from.read_exact(pixels)
+    Ok(length)
 }
 
 fn word(bytes: &[u8]) -> u64 {
@@ -109,10 +110,9 @@ mod tests {
         let mut bytes = Vec::new();
         wanted.write(&mut bytes).unwrap();
         assert_eq!(Wanted::read(bytes.as_slice()).unwrap(), wanted);
-        let (mut bytes, mut pixels) = (Vec::new(), vec![9; 9]);
-        write_pixels(&mut bytes, &[1, 2, 3]).unwrap();
-        read_pixels(bytes.as_slice(), &mut pixels).unwrap();
-        assert_eq!(pixels, [1, 2, 3]);
+        let mut bytes = Vec::new();
+        write_answer(&mut bytes, 614_400).unwrap();
+        assert_eq!(read_answer(bytes.as_slice()).unwrap(), 614_400);
     }
 
     #[test]
@@ -122,6 +122,6 @@ mod tests {
         Wanted { sequence: 0, start_us: 0, switches: vec![(1, Light::Both)] }.write(&mut bytes).unwrap();
         *bytes.last_mut().unwrap() = 4;
         assert!(Wanted::read(bytes.as_slice()).is_err());
-        assert!(read_pixels(&(FRAME_MAX + 1).to_le_bytes()[..], &mut Vec::new()).is_err());
+        assert!(read_answer(&(FRAME_MAX + 1).to_le_bytes()[..]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The agent's own camera driver without the agent: what the camera's interface carries while nobody looks, how long a
 //! look takes here, and what it allocates.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use didar_agent::time::SystemClock;
 use didar_vision::{Models, Perceiver, Unpacker};
 use serde_json::{Value, json};
 
-use super::super::CONFIG;
+use super::super::{CAMERA, CONFIG};
 use super::now_us;
 
 /// Looks that are counted, after the first ones, which find the face and make buffers.
@@ -38,38 +39,69 @@ pub(super) fn alone(seconds: u64) -> Result<Value> {
     Ok(json!({ "frames": counts.taken, "lost": counts.lost }))
 }
 
-/// From the driver's buffer to the face's mesh, frame after frame: milliseconds of the guest, allocations of this thread
-/// and whole frames copied, each per frame.
+/// From the driver's buffer to the face's mesh, frame after frame: milliseconds of the guest, allocations of this thread,
+/// and frames that were not looked at where the driver put them, each per frame.
 pub(super) fn look() -> Result<Value> {
     let meter = Arc::new(Meter::default());
-    let (mut camera, models) = open(&meter)?;
-    let mut perceiver = Perceiver::new(&Models::load(&models)?)?;
-    let mut unpacker = Unpacker::new();
-    let mut faces = 0u64;
-    let mut step = || -> Result<()> {
+    let (camera, models) = open(&meter)?;
+    let perceiver = Perceiver::new(&Models::load(&models)?)?;
+    let mut looking = Looking { camera, perceiver, unpacker: Unpacker::new(), mapped: Vec::new(), faces: 0, moved: 0 };
+    (0..FIRST).try_for_each(|_| looking.step())?;
+    (looking.mapped, looking.faces, looking.moved) = (mappings(CAMERA)?, 0, 0);
+    let before = meter.counts();
+    let begun_us = now_us();
+    let mut done = Ok(());
+    let counted = allocation_counter::measure(|| done = (0..LOOKS).try_for_each(|_| looking.step()));
+    done?;
+    let per_frame = |count: u64| count as f64 / LOOKS as f64;
+    Ok(json!({
+        "faces": looking.faces,
+        "ms": per_frame(now_us() - begun_us) / 1000.0,
+        "allocations_per_frame": per_frame(counted.count_total),
+        "copies_per_frame": per_frame(looking.moved + meter.counts().since(&before).copied),
+    }))
+}
+
+/// A camera and the networks that look at its frames.
+struct Looking {
+    camera: Box<dyn Camera>,
+    perceiver: Perceiver,
+    unpacker: Unpacker,
+    /// Where the driver's buffers lie in this process.
+    mapped: Vec<Range<usize>>,
+    faces: u64,
+    /// Frames whose pixels lay anywhere else.
+    moved: u64,
+}
+
+impl Looking {
+    fn step(&mut self) -> Result<()> {
+        let Self { camera, perceiver, unpacker, mapped, faces, moved } = self;
         let mut looked: Result<()> = Ok(());
         camera.next(Pick::Newest, WAIT, &mut |frame| {
+            let pixels = frame.pixels.as_ptr_range();
+            let (first, end) = (pixels.start.addr(), pixels.end.addr());
+            *moved += u64::from(!mapped.iter().any(|buffer| buffer.start <= first && end <= buffer.end));
             let view = unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels);
             looked = view.context("a frame that is no picture").and_then(|view| {
-                faces += u64::from(perceiver.look(&view).context("looking at a frame")?.face.is_some());
+                *faces += u64::from(perceiver.look(&view).context("looking at a frame")?.face.is_some());
                 Ok(())
             });
         })?;
         looked
-    };
-    (0..FIRST).try_for_each(|_| step())?;
-    let begun_us = now_us();
-    let mut done = Ok(());
-    let counted = allocation_counter::measure(|| done = (0..LOOKS).try_for_each(|_| step()));
-    done?;
-    let per_frame = |count: u64| count as f64 / LOOKS as f64;
-    let counts = meter.counts();
-    Ok(json!({
-        "faces": faces,
-        "ms": per_frame(now_us() - begun_us) / 1000.0,
-        "allocations_per_frame": per_frame(counted.count_total),
-        "copies_per_frame": counts.copied as f64 / counts.taken.max(1) as f64,
-    }))
+    }
+}
+
+/// The parts of this process' memory that are mapped from `device`.
+fn mappings(device: &str) -> Result<Vec<Range<usize>>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").context("reading this process' memory map")?;
+    let of_device = maps.lines().filter(|line| line.ends_with(device));
+    of_device
+        .map(|line| {
+            let (first, end) = line.split(' ').next().and_then(|range| range.split_once('-')).context("a range")?;
+            Ok(usize::from_str_radix(first, 16)?..usize::from_str_radix(end, 16)?)
+        })
+        .collect()
 }
 
 /// The camera of the agent's configuration, and where the models are.

@@ -29,6 +29,8 @@ struct Seen {
 #[derive(Default)]
 struct State {
     lit: [bool; 2],
+    /// When the last change was.
+    changed_us: u64,
     /// Changes that the camera has not taken yet.
     switches: VecDeque<(u64, Light)>,
 }
@@ -63,6 +65,12 @@ impl Watch {
     /// What the trace showed last.
     pub(super) fn light(&self) -> Light {
         light(self.seen.lock().lit)
+    }
+
+    /// Since when the trace shows both lamps dark, microseconds; `None` while one is lit.
+    pub(super) fn dark_since(&self) -> Option<u64> {
+        let state = self.seen.lock();
+        (state.lit == [false; 2]).then_some(state.changed_us)
     }
 
     /// Waits until a lamp is lit; `false` if none was within `wait`.
@@ -101,6 +109,7 @@ impl Seen {
         if state.switches.len() == WAITING_MAX {
             state.switches.pop_front();
         }
+        state.changed_us = at_us;
         let light = light(state.lit);
         state.switches.push_back((at_us, light));
         self.changed.notify_all();

@@ -66,8 +66,8 @@ fn obey_one(name: &str, order: &Value, agent: &mut Agent, cable: &Cable, lamps: 
         "agent" => agent.state(),
         "said" => Ok(json!({ "lines": std::mem::take(&mut *lock(&agent.said)) })),
         "kill-lit" => kill_lit(agent, lamps),
-        "pull" => Ok(json!({ "was": cable.pulled.swap(true, Ordering::Relaxed) })),
-        "plug" => Ok(json!({ "was": cable.pulled.swap(false, Ordering::Relaxed) })),
+        "pull" => cable.set_pulled(true).map(|()| json!({})),
+        "plug" => cable.set_pulled(false).map(|()| json!({})),
         "offer" => {
             let side = |key: &str| order[key].as_u64().and_then(|side| u32::try_from(side).ok()).context("a side");
             let pixels: [u8; 4] = text("pixels")?.as_bytes().try_into().context("four letters")?;
@@ -161,19 +161,23 @@ fn kill_lit(agent: &mut Agent, lamps: &Watch) -> Result<Value> {
     let before = lamps.light();
     let killed_us = now_us();
     child.kill().context("killing the agent")?;
-    let mut dark_us = None;
-    while dark_us.is_none() && now_us() < killed_us + WATCH_US {
-        if lamps.lines()? == [false, false] {
-            dark_us = Some(now_us() - killed_us);
-        } else {
-            sleep_until(now_us() + 500);
+    let since = |at_us: u64| at_us.saturating_sub(killed_us);
+    let (mut read_dark_us, mut guarded_us) = (None, None);
+    while (read_dark_us.is_none() || guarded_us.is_none()) && now_us() < killed_us + WATCH_US {
+        if read_dark_us.is_none() && lamps.lines()? == [false, false] {
+            read_dark_us = Some(since(now_us()));
         }
+        guarded_us = guarded_us.or_else(|| lamps.dark_since().filter(|at_us| *at_us >= killed_us).map(since));
+        sleep_until(now_us() + 500);
     }
     child.wait().context("waiting for the agent's end")?;
-    // What the GPIO character device says of the lines: nobody holds them any more.
-    let held = std::fs::read_to_string("/sys/kernel/debug/gpio").unwrap_or_default();
-    let held: Vec<&str> = held.lines().filter(|line| line.contains("didar")).collect();
-    Ok(json!({ "light": before.to_string(), "dark_us": dark_us, "traced": lamps.light().to_string(), "held": held }))
+    Ok(json!({
+        "light": before.to_string(),
+        // The simulated chip reads 0 as soon as nobody holds the line.
+        "released_us": read_dark_us,
+        // By the kernel's trace: when somebody drove the last lit line low. Only the guard is left to do it.
+        "driven_dark_us": guarded_us,
+    }))
 }
 
 fn run(order: &Value) -> Result<Value> {
