@@ -100,6 +100,10 @@ pub struct LoopState {
     seal_key: Option<SealKey>,
     /// Highest audit number sent on this connection.
     sent: u64,
+    /// Numbers that were sent and that no receipt covers yet, ascending.
+    under_way: VecDeque<u64>,
+    /// The missing number that was gone back to last: every receipt behind it names it again. Zero is none.
+    gone_back: u64,
     /// When letters without receipt are sent again.
     resend: Option<Moment>,
     connected: bool,
@@ -184,7 +188,8 @@ impl Agent {
         let now = self.clock.now();
         if self.state.resend.is_some_and(|at| now >= at) {
             self.state.resend = None;
-            self.state.sent = 0;
+            self.send_from(0);
+            self.state.gone_back = 0;
             self.drain();
         }
         self.tell_standing();
@@ -201,7 +206,8 @@ impl Agent {
             }
             Event::UplinkUp => {
                 self.state.connected = true;
-                self.state.sent = 0;
+                self.send_from(0);
+                self.state.gone_back = 0;
                 self.drain();
             }
             Event::UplinkDown => {

@@ -102,6 +102,17 @@ async fn a_record_without_receipt_is_sent_again() {
     assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
 }
 
+/// A month offline: each receipt asks for no more than the window holds, and a hole is gone back to once.
+#[tokio::test(start_paused = true)]
+async fn a_long_backlog_arrives_in_order_without_a_flood() {
+    let kiosk = Kiosk::start(Script { backlog: 500, deaf_to_audits: 3, ..Script::default() });
+    kiosk.pass(Duration::from_secs(1)).await;
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+    let seen = kiosk.stop().await;
+    assert_eq!(seen.records.len(), 500);
+    assert!((503..600).contains(&seen.audits_sent), "{} were sent", seen.audits_sent);
+}
+
 #[tokio::test(start_paused = true)]
 async fn broken_lamps_end_the_attempt_and_the_next_one_finds_them_mended() {
     let kiosk = Kiosk::start(Script { lamp_failures: 3, ..Script::default() });

@@ -117,15 +117,26 @@ impl Agent {
         Ok(())
     }
 
-    /// Sends the records that no receipt covers, a window at a time.
+    /// What comes after `number` is sent next, as if it never had been.
+    pub(super) fn send_from(&mut self, number: u64) {
+        self.state.sent = number;
+        self.state.under_way.clear();
+    }
+
+    /// Sends the records that no receipt covers, as far as the window has room.
     pub(super) fn drain(&mut self) {
         if !self.state.connected {
             return;
         }
-        match self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
+        let room = AUDIT_WINDOW.saturating_sub(self.state.under_way.len());
+        if room == 0 {
+            return;
+        }
+        match self.outbox.unacknowledged(self.state.sent + 1, room) {
             Ok(letters) => {
                 for (number, bytes) in letters {
                     self.state.sent = self.state.sent.max(number);
+                    self.state.under_way.push_back(number);
                     self.post(Letter::Audit { number, bytes });
                     self.state.resend = Some(self.clock.now().after(RECEIPT_WAIT));
                 }
@@ -144,9 +155,13 @@ impl Agent {
         let (next, _) = self.outbox.head();
         let all_confirmed = receipt.highest.saturating_add(1) >= next;
         self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
-        // What the matcher misses is sent again, with everything after it.
-        if let Some(&first) = receipt.missing.first() {
-            self.state.sent = first.saturating_sub(1);
+        while self.state.under_way.front().is_some_and(|number| *number <= receipt.highest) {
+            self.state.under_way.pop_front();
+        }
+        // What the matcher misses is sent again, with everything after it; once, though each record behind it says so.
+        if let Some(&first) = receipt.missing.first().filter(|first| **first != self.state.gone_back) {
+            self.state.gone_back = first;
+            self.send_from(first.saturating_sub(1));
         }
         self.drain();
     }

@@ -95,7 +95,8 @@ impl Matcher {
             self.kept = number;
             self.seen.lock().unwrap().records.push(record.entry);
         }
-        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing: vec![], server_time_ms: NOW_MS }))
+        let missing = (self.kept + 1..number).take(1).collect();
+        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing, server_time_ms: NOW_MS }))
     }
 }
 
@@ -104,7 +105,10 @@ impl Uplink for Matcher {
         let answer = match letter {
             Letter::RequestChallenge { bytes, .. } => Some(self.challenge(&bytes)),
             Letter::Attempt { bytes, .. } => self.verdict(&bytes),
-            Letter::Audit { number, bytes } => self.receipt(number, &bytes),
+            Letter::Audit { number, bytes } => {
+                self.seen.lock().unwrap().audits_sent += 1;
+                self.receipt(number, &bytes)
+            }
             Letter::Health(_) => None,
         };
         answer.into_iter().for_each(|event| self.events.try_send(event).unwrap());

@@ -46,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) lamp_failures: u32,
     /// Records that the store does not take.
     pub(crate) store_failures: u32,
+    /// Records that wait since earlier.
+    pub(crate) backlog: u32,
 }
 
 impl Default for Script {
@@ -57,6 +59,7 @@ impl Default for Script {
             deaf_to_audits: 0,
             lamp_failures: 0,
             store_failures: 0,
+            backlog: 0,
         }
     }
 }
@@ -66,6 +69,8 @@ impl Default for Script {
 pub(crate) struct Seen {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) records: Vec<AuditEntry>,
+    /// Audit records that were sent, repeats too.
+    pub(crate) audits_sent: u32,
     pub(crate) lamps: Vec<Light>,
     pub(crate) lit_slots: usize,
     /// The outbox's records after the stop, read from the disk.
@@ -117,7 +122,10 @@ impl Kiosk {
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
         let signer = Arc::new(SoftwareSigner::from_pkcs8_pem(&key.serialize_pem(), certificate.der()).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let outbox = DiskOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
+        let mut outbox = DiskOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
+        for _ in 0..script.backlog {
+            outbox.append(&AuditEntry::Started { version: "0.1.0".to_owned(), boot: [7; 16] }).unwrap();
+        }
         let (events, heard) = mpsc::channel(256);
         let (calls, called) = mpsc::channel(16);
         let (stop, stopped) = oneshot::channel();
