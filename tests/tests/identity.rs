@@ -144,9 +144,14 @@ async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, look: impl 
         if let Some(found) = look().await? {
             return Ok(found);
         }
-        std::thread::park_timeout(Duration::from_millis(100));
+        pause().await;
     }
     anyhow::bail!("{what}: not within a minute")
+}
+
+#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Starts the agent, waits until the centre holds the record of that start, and stops it.
@@ -169,7 +174,9 @@ fn chain(site: &Site, device: &str) -> Result<(Vec<u64>, usize)> {
     for line in site.matcher(&["ledger", "export", "--dir", &dir(site)?])?.lines() {
         let line: serde_json::Value = serde_json::from_str(line)?;
         let entry = &line["entry"];
-        anyhow::ensure!(entry["what"] != "alarm" || entry["device"] != device, "an alarm: {entry}");
+        // A kiosk without a camera says so, and why; an alarm about its chain gives no such reason.
+        let alarming = entry["what"] == "alarm" && entry["device"] == device && entry["reason"].is_null();
+        anyhow::ensure!(!alarming, "an alarm: {entry}");
         if entry["device"] == device && entry["what"] == "audited" {
             numbers.push(entry["number"].as_u64().context("a number")?);
         }
@@ -200,6 +207,8 @@ async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<
     let request = std::fs::read_to_string(keys.join("device.csr"))?;
     let ended = Ca::open(&site.centre().join("ca"))?.sign_device(&request, &device, Validity { issued_ms, days: 1 })?;
     std::fs::write(keys.join("device.pem"), ended)?;
+    let pem = keys.join("device.pem").display().to_string();
+    site.matcher(&["device", "add", "--certificate", &pem, "--initiator", INITIATOR, "--dir", &dir])?;
     let mut agent = kiosk.start()?;
     let log = kiosk.folder().join("agent.log");
     until("the agent names its certificate", || async {
@@ -213,6 +222,6 @@ async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<
     kiosk.write_code(code.trim())?;
     kiosk.enrol()?;
     start_and_tell(&kiosk).await?;
-    assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 2));
+    assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 3));
     site.close()
 }
