@@ -69,6 +69,11 @@ impl Process {
         resident_mb(self.child.id())
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The child's own child of this name.
     pub fn child(&self, name: &str) -> Result<u32> {
         let id = self.child.id();
@@ -132,6 +137,16 @@ pub fn resident_mb(id: u32) -> Result<(f64, f64)> {
         status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
     };
     Ok((field("VmRSS:").unwrap_or(0.0) / 1024.0, field("VmHWM:").unwrap_or(0.0) / 1024.0))
+}
+
+/// Processor time that the process `id` has taken so far, seconds, as the kernel counts it in hundredths.
+pub fn cpu_s(id: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).context("the process's times")?;
+    // After its name, which may hold anything: state is the first field, user and system time the 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks =
+        fields.skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>().context("the process's times")?;
+    Ok(ticks / 100.0)
 }
 
 /// Runs `program` to its end; its output, or an error with what it said.

@@ -208,9 +208,9 @@ impl Site {
         kill_process(id, Signal::KILL).context("killing the broker")
     }
 
-    /// Resident memory now and its peak, MB: the broker's, then the matcher's.
-    pub fn memory_mb(&self) -> Result<[(f64, f64); 2]> {
-        Ok([process::resident_mb(self.matcher.child(BROKER)?)?, self.matcher.resident_mb()?])
+    /// The broker as a process, and the matcher.
+    pub fn processes(&self) -> Result<[u32; 2]> {
+        Ok([self.matcher.child(BROKER)?, self.matcher.id()])
     }
 
     /// Ends the centre and its broker.

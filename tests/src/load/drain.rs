@@ -16,7 +16,7 @@ use didar_protocol::reason::Reason;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use rumqttc::{TlsConfiguration, Transport};
+use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::time::timeout;
 
 use crate::kiosk_app::KioskApp;
@@ -190,6 +190,9 @@ async fn raw(site: &Site, kiosk: &KioskSite, records: u64, length: usize) -> Res
 
 fn options(id: &str, port: u16, transport: Transport) -> MqttOptions {
     let mut options = MqttOptions::new(id, "localhost", port);
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     options.set_transport(transport).set_keep_alive(Duration::from_secs(10)).set_receive_maximum(Some(64));
     options
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use didar_agent::ask::{self, Draft};
 use didar_agent::attempt::{Event, Language};
-use didar_agent::edge::{Clock, Letter, Uplink as _};
+use didar_agent::edge::{Clock, Letter, Question, Uplink as _};
 use didar_agent::enrol;
 use didar_agent::identity::Identity;
 use didar_agent::outbox::DiskOutbox;
@@ -29,6 +29,7 @@ use didar_protocol::seal::SealKey;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::process::{cpu_s, resident_mb};
 use crate::site::{INITIATOR, Site};
 use crate::world::Platter;
 
@@ -49,6 +50,12 @@ pub struct Herd {
     pub broker_mb: f64,
     /// The matcher's.
     pub matcher_mb: f64,
+    /// Processor time of the new broker until all were served again, seconds.
+    pub broker_cpu_s: f64,
+    /// The matcher's in that time.
+    pub matcher_cpu_s: f64,
+    /// That of all the devices together, which share the processors.
+    pub devices_cpu_s: f64,
 }
 
 /// No wave takes so long unless it failed.
@@ -87,12 +94,14 @@ pub async fn run(site: &Site, subject: &Iin, devices: usize) -> Result<Herd> {
         tokio::spawn(visitor.live(device.number, served.clone()));
     }
     let first = wave(&mut heard, devices, Moment::ZERO).await.context("the first time")?;
+    let [_, matcher] = site.processes()?;
+    let before = (cpu_s(matcher)?, cpu_s(std::process::id())?);
     site.kill_broker()?;
     let killed = clock.now();
     let mut again = wave(&mut heard, devices, killed).await.context("after the broker's death")?;
     again.sort_unstable();
     let after = |part: usize| again[(again.len() * part).div_ceil(100).max(1) - 1].since(killed).as_secs_f64();
-    let [(_, broker_mb), (_, matcher_mb)] = site.memory_mb()?;
+    let [broker, matcher] = site.processes()?;
     let last = first.into_iter().max().unwrap_or(began);
     Ok(Herd {
         devices,
@@ -100,8 +109,11 @@ pub async fn run(site: &Site, subject: &Iin, devices: usize) -> Result<Herd> {
         median_s: after(50),
         p99_s: after(99),
         last_s: after(100),
-        broker_mb,
-        matcher_mb,
+        broker_mb: resident_mb(broker)?.1,
+        matcher_mb: resident_mb(matcher)?.1,
+        broker_cpu_s: cpu_s(broker)?,
+        matcher_cpu_s: cpu_s(matcher)? - before.0,
+        devices_cpu_s: cpu_s(std::process::id())? - before.1,
     })
 }
 
@@ -188,15 +200,17 @@ impl Visitor {
     async fn live(mut self, number: usize, served: mpsc::UnboundedSender<Served>) -> Result<()> {
         let mut key: Option<SealKey> = None;
         let mut up: Option<Moment> = None;
-        let mut asked: Option<Hash> = None;
+        let mut asked: Option<(Hash, RequestId)> = None;
         let mut requests = 0_u64;
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::UplinkUp => (up, asked) = (Some(self.clock.now()), None),
                 Event::UplinkDown => up = None,
                 Event::Keys(keys) => key = keys.seal_keys.first().cloned(),
-                Event::Challenged(challenge) if asked == Some(challenge.request_hash) => {
-                    let Some(up) = up else { continue };
+                Event::Challenged(challenge) => {
+                    let Some((hash, request)) = asked else { continue };
+                    let (Some(up), true) = (up, hash == challenge.request_hash) else { continue };
+                    self.uplink.forget(Question::Request(request));
                     if served.send(Served { number, up, at: self.clock.now() }).is_err() {
                         break;
                     }
@@ -211,8 +225,8 @@ impl Visitor {
         Ok(())
     }
 
-    /// Asks for a challenge; the request's hash.
-    fn ask(&mut self, key: &SealKey, number: usize, count: u64) -> Result<Hash> {
+    /// Asks for a challenge; the request's hash and id.
+    fn ask(&mut self, key: &SealKey, number: usize, count: u64) -> Result<(Hash, RequestId)> {
         let mut id = [0x80; 16];
         id[..4].copy_from_slice(&u32::try_from(number)?.to_be_bytes());
         id[8..].copy_from_slice(&count.to_be_bytes());
@@ -237,6 +251,6 @@ impl Visitor {
         let bytes = ask::request(&request, &self.id, key, self.identity.as_ref())?;
         let expires = now.after(ASK_MAX);
         self.uplink.send(Letter::RequestChallenge { request: request.id, bytes, expires })?;
-        Ok(request.hash)
+        Ok((request.hash, request.id))
     }
 }
