@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use didar_tests::load::{drain, herd, resumption};
 use didar_tests::people::{self, ASTRONAUT};
+use didar_tests::process;
 use didar_tests::site::Site;
 use serde_json::json;
 
@@ -23,6 +24,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let Arguments { records, devices } = Arguments::parse();
+    process::end_with_children()?;
     let root = std::path::absolute(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let (folder, manifest) = (root.join("target/load"), root.join("models/manifest.toml"));
     let sockets = tempfile::tempdir()?;
