@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup setup-tpm build demo rig rig-pi test test-tpm check bench eval liveness world chaos models fuzz fuzz-smoke sbom clean
+.PHONY: help setup setup-tpm build demo rig rig-pi test test-tpm check bench eval liveness world chaos load models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -81,6 +81,11 @@ chaos: build
 	|| { echo "chaos: ip, tc and ss are missing: apt-get install -y iproute2" >&2; exit 1; }
 	cargo build --release --locked -p didar-tests --bin chaos
 	target/release/chaos $(ARGS)
+
+## load: a month's records, a thousand devices at once, the cost of a reconnect; target/load/summary.json
+load: build
+	cargo build --release --locked -p didar-tests --bin load
+	target/release/load $(ARGS)
 
 ## models: make the models again from the packages and compare them with the manifest
 models:

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use didar_agent::identity::Identity;
 use didar_protocol::id::Iin;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{self, Process};
 
@@ -51,6 +52,8 @@ struct Programs {
 
 /// The initiator that the kiosks of a test site serve.
 pub const INITIATOR: &str = "egov-demo";
+/// The broker's name as a process.
+const BROKER: &str = "mosquitto";
 /// How long a program may take to get ready on a busy machine.
 const READY: Duration = Duration::from_secs(60);
 
@@ -199,6 +202,18 @@ impl Site {
             std::thread::park_timeout(Duration::from_millis(200));
         }
         bail!("no alarm says {words:?}")
+    }
+
+    /// Ends the broker as a power cut would; the centre starts it again.
+    pub fn kill_broker(&self) -> Result<()> {
+        let id = self.matcher.child(BROKER)?;
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw).context("the broker's number")?;
+        kill_process(id, Signal::KILL).context("killing the broker")
+    }
+
+    /// The broker as a process, and the matcher.
+    pub fn processes(&self) -> Result<[u32; 2]> {
+        Ok([self.matcher.child(BROKER)?, self.matcher.id()])
     }
 
     /// Ends the centre and its broker.
