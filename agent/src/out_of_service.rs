@@ -34,7 +34,7 @@ pub(crate) async fn stand_in(config: &Config) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (events, mut heard) = mpsc::channel(EVENTS_MAX);
     let store = store(config);
-    let signed_time = store.as_ref().map_or(0, |(_, outbox)| outbox.signed_time());
+    let signed_time = store.as_ref().map_or(0, |store| store.outbox.signed_time());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(BUILT_MS.max(signed_time)));
     let devices = board::open(&config.board, &clock, &Arc::<Meter>::default())?;
     let mut lamps = devices.lamps;
@@ -47,7 +47,7 @@ pub(crate) async fn stand_in(config: &Config) -> Result<()> {
         display.show(View::OutOfService { reason: Reason::ProgramFault }, config.language);
     }
     tracing::error!("the agent was ended again and again and is not started any more: out of service");
-    let uplink = store.and_then(|(identity, outbox)| uplink(config, identity, &outbox, &clock, events));
+    let uplink = store.and_then(|store| uplink(config, store, &clock, events));
     if let Err(error) = &uplink {
         tracing::error!("the centre is not told, and sees the device as gone: {error:#}");
     }
@@ -66,25 +66,39 @@ pub(crate) async fn stand_in(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn store(config: &Config) -> Result<(Arc<Identity>, DiskOutbox)> {
+/// What the device is known by at the centre.
+struct Known {
+    identity: Arc<Identity>,
+    outbox: DiskOutbox,
+    /// What the centre is told.
+    faults: Vec<Reason>,
+}
+
+/// A store that cannot be used may be what broke the agent: the centre is told of it all the same.
+fn store(config: &Config) -> Result<Known> {
     let identity = Arc::new(Identity::open(&config.site, &config.device)?);
     let folder = config.state.join("outbox");
-    let outbox = DiskOutbox::open(&folder, config.device.clone(), identity.clone(), config.outbox.records_max)?;
-    Ok((identity, outbox))
+    match DiskOutbox::open(&folder, config.device.clone(), identity.clone(), config.outbox.records_max) {
+        Ok(outbox) => Ok(Known { identity, outbox, faults: vec![Reason::ProgramFault] }),
+        Err(error) => {
+            tracing::error!("{error}");
+            let outbox = DiskOutbox::nowhere(config.device.clone(), identity.clone())?;
+            Ok(Known { identity, outbox, faults: vec![Reason::ProgramFault, Reason::StorageFault] })
+        }
+    }
 }
 
 /// A connection whose state names the fault.
 fn uplink(
     config: &Config,
-    identity: Arc<Identity>,
-    outbox: &DiskOutbox,
+    Known { identity, outbox, faults }: Known,
     clock: &Arc<dyn Clock>,
     events: mpsc::Sender<Event>,
 ) -> Result<MqttUplink> {
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(clock))?);
     let memory = outbox.memory();
     let mut health = memory.health();
-    health.faults.push(Reason::ProgramFault);
+    health.faults.extend(faults);
     let settings = uplink_settings(config, Vec::new(), boot()?);
     let mut uplink = MqttUplink::start(settings, identity, trust, memory, Arc::clone(clock), events)?;
     uplink.send(Letter::Health(health))?;

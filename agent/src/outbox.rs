@@ -10,6 +10,7 @@
 //! begun has a record even when the power fails before its end.
 
 mod disk;
+mod nowhere;
 mod salvage;
 mod standing;
 mod store;
@@ -62,6 +63,14 @@ impl DiskOutbox {
     pub fn open(folder: &Path, device: DeviceId, signer: Arc<dyn Signer>, capacity: u64) -> Result<Self, OutboxError> {
         let (store, recovery) = Store::open(folder, device, signer, capacity)?;
         Ok(Self { store: Arc::new(Mutex::new(store)), recovery })
+    }
+
+    /// An outbox that keeps nothing and takes nothing, for a device whose store cannot be used: its connections count as 0.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn nowhere(device: DeviceId, signer: Arc<dyn Signer>) -> Result<Self, OutboxError> {
+        Self::open_on(Box::new(nowhere::Nowhere), device, signer, 1)
     }
 
     /// The outbox of `device` on a disk of any kind that reads back what it has flushed.

@@ -560,6 +560,20 @@ fn each_fault_of_a_device_is_one_alarm_until_it_is_mended() {
 }
 
 #[test]
+fn a_device_that_can_keep_nothing_says_so_and_is_taken_for_no_copy() {
+    let (mut site, mut kiosk) = ready();
+    let mut tell = |boot: u8, connects: u64, online: bool, faults: &[Reason]| {
+        let state = kiosk.state_with(boot, connects, online, faults.to_vec());
+        alarms(&site.handle(&kiosk, Lane::State, &state, NOW))
+    };
+    assert!(tell(1, 7, true, &[]).is_empty());
+    assert_eq!(tell(2, 0, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert!(tell(2, 0, false, &[]).is_empty());
+    assert!(tell(3, 8, true, &[]).is_empty(), "mended, it counts on");
+    site.challenge(&mut kiosk, PERSON, NOW);
+}
+
+#[test]
 fn two_machines_with_one_identity_are_both_refused_until_an_operator_has_looked() {
     // The copy comes later, earlier, or more often than the original.
     for (first, second) in [((1, 5), (2, 5)), ((1, 5), (2, 2)), ((2, 9), (1, 6))] {

@@ -99,12 +99,20 @@ fn check_told(told: &Receiver<String>) -> Result<()> {
     Ok(())
 }
 
-/// What stands in for an agent that keeps failing: the centre raises an alarm.
+/// What stands in for an agent that keeps failing: the centre raises an alarm, even where nothing can be written.
 fn stand_in(site: &Site, kiosk: &KioskSite) -> Result<()> {
     let mut stand_in = kiosk.stand_in()?;
     site.wait_for_alarm("program-fault")?;
     assert!(stand_in.stop()?.success(), "SIGTERM ends the stand-in gracefully");
-    Ok(())
+    // The store may be what broke the agent.
+    let (store, aside) = (kiosk.folder().join("state/outbox"), kiosk.folder().join("aside"));
+    std::fs::rename(&store, &aside)?;
+    std::fs::write(&store, "no folder")?;
+    let mut stand_in = kiosk.stand_in()?;
+    site.wait_for_alarm("storage-fault")?;
+    assert!(stand_in.stop()?.success());
+    std::fs::remove_file(&store)?;
+    Ok(std::fs::rename(&aside, &store)?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

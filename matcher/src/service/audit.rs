@@ -254,6 +254,10 @@ impl Centre {
         let Some(last) = work.seen(device)? else {
             return Ok(Vec::new());
         };
+        if state.connects == 0 && state.online {
+            // A device that can keep nothing does not count, so that it is taken for no copy; it says why, and serves nobody.
+            return self.hear_faults(work, device, &state, now_ms);
+        }
         let another = last.boot.is_some_and(|boot| boot != state.boot);
         match state.connects.cmp(&last.connects) {
             Ordering::Less if !(another && state.online) => {

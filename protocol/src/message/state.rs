@@ -17,7 +17,8 @@ pub struct State {
     pub version: String,
     /// The kernel's boot id.
     pub boot: [u8; 16],
-    /// Connections over the device's whole life: a clone shows as a fork.
+    /// Connections over the device's whole life: a clone shows as a fork. 0: nothing can be kept, so nothing is counted, and
+    /// nobody is served.
     pub connects: u64,
     /// Number of the next audit record.
     pub audit_next: u64,
