@@ -5,23 +5,31 @@
 //! and checks only what it delivers, so whoever knew the name could join the share and swallow others' messages
 //! (`tests/broker.rs`). Nothing is kept here: whoever gets no answer asks again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::topic::Lane;
-use rumqttc::Transport;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError, Event, EventLoop, MqttOptions};
-use tokio::sync::{mpsc, watch};
+use rumqttc::{NetworkOptions, Transport};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::broker::PACKET_MAX;
 use crate::config::BrokerUrl;
-use crate::service::{Outgoing, Service};
+use crate::service::{Incoming, Outgoing, Service};
 use crate::supervisor;
 use crate::time;
 
-/// Messages that wait for the service; what comes beyond is dropped, and its sender asks again.
-const WAITING_MAX: usize = 256;
+/// Messages that wait for the service: what a thousand devices say when they come back at once. What comes beyond is
+/// dropped, and its sender asks again; Mosquitto 2.0.11 does not keep to [`RECEIVE_MAX`].
+const WAITING_MAX: usize = 4096;
+/// And the bytes in them.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Messages that the service is given at once.
+const TOGETHER_MAX: usize = 64;
+/// What goes out and waits for the connection.
+const PARCELS_MAX: usize = 256;
 /// Requests of ours that wait for the connection.
 const REQUESTS_MAX: usize = 256;
 /// Between two pings, and thus how soon a dead connection is seen.
@@ -37,9 +45,17 @@ const RECEIVE_MAX: u16 = 64;
 
 /// What the service's thread is asked to do.
 enum Task {
-    Handle { topic: String, payload: Vec<u8>, correlation: Option<Vec<u8>> },
+    Handle(Arrived),
     Greet,
     Sweep,
+}
+
+/// A message with what the transport adds.
+struct Arrived {
+    message: Incoming,
+    correlation: Option<Vec<u8>>,
+    /// Its share of [`WAITING_BYTES_MAX`].
+    _room: OwnedSemaphorePermit,
 }
 
 /// The thread of the service ended by a panic: a bug of ours. Start the matcher again.
@@ -47,7 +63,7 @@ enum Task {
 #[error("the service's thread died; what it said last is above")]
 pub struct ServiceDied;
 
-/// A message with what the transport adds.
+/// A message that goes out, with what the transport adds.
 struct Parcel {
     message: Outgoing,
     correlation: Option<Vec<u8>>,
@@ -70,16 +86,19 @@ pub async fn serve(
     let filters = [Lane::ChallengeRequest, Lane::Attempt, Lane::Audit, Lane::State]
         .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce));
     let (tasks, work) = mpsc::channel(WAITING_MAX);
-    let (parcels, outbox) = mpsc::channel(WAITING_MAX);
+    let (parcels, outbox) = mpsc::channel(PARCELS_MAX);
     let worker = std::thread::Builder::new()
         .name("didar-service".into())
         .spawn(move || work_through(service, work, &parcels))
         .expect("the system can start one thread");
     let (client, mut connection) = connect(url, client_id, transport);
-    let mut publisher = tokio::spawn(publish_all(client.clone(), outbox));
+    let connections = watch::Sender::new(0);
+    let mut publisher = tokio::spawn(publish_all(client.clone(), outbox, filters.to_vec(), connections.subscribe()));
     let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
+    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+    let listener = Listener { tasks: &tasks, room, connections: &connections, connected: &connected };
     tokio::select! {
-        () = listen(&client, &mut connection, &filters, &tasks, &connected) => {}
+        () = listener.listen(&mut connection) => {}
         _ = stop.wait_for(|stop| *stop) => {}
         // Only the service's thread holds the other end: it has died.
         _ = &mut publisher => return Err(ServiceDied),
@@ -93,38 +112,66 @@ pub async fn serve(
     }
 }
 
-/// Hands on what arrives; connects again for ever.
-async fn listen(
-    client: &AsyncClient,
-    connection: &mut EventLoop,
-    filters: &[Filter],
-    tasks: &mpsc::Sender<Task>,
-    connected: &watch::Sender<bool>,
-) {
-    let mut pause = BACK_OFF.0;
-    loop {
-        match connection.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                pause = BACK_OFF.0;
-                // Ours is a clean start: the broker remembers no subscription.
-                if let Err(cause) = client.try_subscribe_many(filters.to_vec()) {
-                    tracing::error!(%cause, "subscriptions not sent");
+/// Hands on what arrives.
+struct Listener<'a> {
+    tasks: &'a mpsc::Sender<Task>,
+    room: Arc<Semaphore>,
+    /// How many connections the broker has accepted.
+    connections: &'a watch::Sender<u64>,
+    connected: &'a watch::Sender<bool>,
+}
+
+impl Listener<'_> {
+    /// Connects again for ever.
+    async fn listen(&self, connection: &mut EventLoop) {
+        let mut pause = BACK_OFF.0;
+        loop {
+            match connection.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                    pause = BACK_OFF.0;
+                    self.connections.send_modify(|count| *count += 1);
+                }
+                Ok(Event::Incoming(Packet::SubAck(_))) => {
+                    tracing::info!("serving");
+                    self.offer(Task::Greet);
+                    self.connected.send_replace(true);
+                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => self.take(publish),
+                Ok(_) => {}
+                Err(cause) => {
+                    self.connected.send_replace(false);
+                    tracing::warn!(%cause, ?pause, "no connection to the broker");
+                    time::wait(pause).await;
+                    pause = (pause * 2).min(BACK_OFF.1);
                 }
             }
-            Ok(Event::Incoming(Packet::SubAck(_))) => {
-                tracing::info!("serving");
-                offer(tasks, Task::Greet);
-                connected.send_replace(true);
-            }
-            Ok(Event::Incoming(Packet::Publish(publish))) => offer(tasks, received(publish)),
-            Ok(_) => {}
-            Err(cause) => {
-                connected.send_replace(false);
-                tracing::warn!(%cause, ?pause, "no connection to the broker");
-                time::wait(pause).await;
-                pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    fn take(&self, publish: Publish) {
+        let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
+        match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
+            Ok(room) => self.offer(Task::Handle(Arrived::new(publish, room))),
+            Err(_) => {
+                tracing::warn!("messages of {WAITING_BYTES_MAX} bytes wait: one dropped, its sender will ask again")
             }
         }
+    }
+
+    fn offer(&self, task: Task) {
+        if self.tasks.try_send(task).is_err() {
+            tracing::warn!("more messages than the service can take: one dropped, its sender will ask again");
+        }
+    }
+}
+
+impl Arrived {
+    fn new(publish: Publish, room: OwnedSemaphorePermit) -> Self {
+        // A topic that is no text is none of ours; the service counts it as such.
+        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+        let correlation = publish.properties.and_then(|properties| properties.correlation_data);
+        let message = Incoming { topic, payload: publish.payload.to_vec() };
+        Self { message, correlation: correlation.map(|data| data.to_vec()), _room: room }
     }
 }
 
@@ -137,17 +184,40 @@ async fn sweep_for_ever(tasks: mpsc::Sender<Task>) {
     }
 }
 
-async fn publish_all(client: AsyncClient, mut outbox: mpsc::Receiver<Parcel>) {
-    while let Some(parcel) = outbox.recv().await {
-        publish(&client, parcel).await;
+/// Hands what is said to the connection, and first the subscriptions of each new one: ours is a clean start, the broker
+/// remembers none. They wait for room here as everything does, since a queue that a lost connection left full takes
+/// nothing at once, and a matcher without subscriptions hears nobody.
+async fn publish_all(
+    client: AsyncClient,
+    mut outbox: mpsc::Receiver<Parcel>,
+    filters: Vec<Filter>,
+    mut connections: watch::Receiver<u64>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = connections.changed() => {
+                if let Err(cause) = client.subscribe_many(filters.clone()).await {
+                    tracing::error!(%cause, "subscriptions not sent");
+                }
+            }
+            parcel = outbox.recv() => match parcel {
+                Some(parcel) => publish(&client, parcel).await,
+                None => return,
+            },
+        }
     }
 }
 
 /// An MQTT connection as ours are: clean, bounded, with a certificate.
 pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(client_id, url.host.clone(), url.port);
+    let mut network = NetworkOptions::new();
+    // An answer waits for no acknowledgement of TCP's, which takes 40 ms.
+    network.set_tcp_nodelay(true);
     options
         .set_transport(transport)
+        .set_network_options(network)
         .set_keep_alive(KEEP_ALIVE)
         .set_clean_start(true)
         .set_session_expiry_interval(Some(0))
@@ -157,41 +227,58 @@ pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) ->
     AsyncClient::new(options, REQUESTS_MAX)
 }
 
-/// The service's thread: one message after the other, so that the order of a device's messages holds.
+/// The service's thread: messages in the order of their arrival, so that the order of a device's messages holds. Ends with
+/// either channel.
 fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: &mpsc::Sender<Parcel>) {
-    while let Some(task) = tasks.blocking_recv() {
-        let now_ms = time::now_ms();
-        let (messages, correlation) = match task {
-            Task::Handle { topic, payload, correlation } => (service.handle(&topic, &payload, now_ms), correlation),
-            Task::Greet => (service.greeting(now_ms), None),
-            Task::Sweep => {
-                let mut out = service.refresh(now_ms);
-                out.extend(service.sweep(now_ms));
-                // Once a second, by the thread that works and with the task that drives it: both turn.
-                supervisor::alive();
-                (out, None)
-            }
-        };
-        for message in messages {
-            let correlation = correlation.clone().filter(|_| message.reply);
-            if parcels.blocking_send(Parcel { message, correlation }).is_err() {
+    let mut waiting = Vec::with_capacity(TOGETHER_MAX);
+    while tasks.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
+        let mut arrived = Vec::new();
+        for task in waiting.drain(..) {
+            let said = match task {
+                Task::Handle(letter) => {
+                    arrived.push(letter);
+                    continue;
+                }
+                Task::Greet => service.greeting(time::now_ms()),
+                Task::Sweep => {
+                    let now_ms = time::now_ms();
+                    // Once a second, by the thread that works and with the task that drives it: both turn.
+                    supervisor::alive();
+                    [service.refresh(now_ms), service.sweep(now_ms)].concat()
+                }
+            };
+            if say(said, None, parcels).is_err() {
                 return;
             }
+        }
+        if answer(&mut service, &arrived, parcels).is_err() {
+            return;
         }
     }
 }
 
-fn offer(tasks: &mpsc::Sender<Task>, task: Task) {
-    if tasks.try_send(task).is_err() {
-        tracing::warn!("more messages than the service can take: one dropped, its sender will ask again");
+/// Nobody publishes any more.
+struct Unheard;
+
+fn answer(service: &mut Service, mut arrived: &[Arrived], parcels: &mpsc::Sender<Parcel>) -> Result<(), Unheard> {
+    while !arrived.is_empty() {
+        let messages: Vec<&Incoming> = arrived.iter().map(|letter| &letter.message).collect();
+        let answers = service.handle_together(&messages, time::now_ms);
+        let (handled, rest) = arrived.split_at(answers.len());
+        for (letter, said) in handled.iter().zip(answers) {
+            say(said, letter.correlation.as_deref(), parcels)?;
+        }
+        arrived = rest;
     }
+    Ok(())
 }
 
-fn received(publish: Publish) -> Task {
-    // A topic that is no text is none of ours; the service counts it as such.
-    let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-    let correlation = publish.properties.and_then(|properties| properties.correlation_data).map(|data| data.to_vec());
-    Task::Handle { topic, payload: publish.payload.to_vec(), correlation }
+fn say(said: Vec<Outgoing>, correlation: Option<&[u8]>, parcels: &mpsc::Sender<Parcel>) -> Result<(), Unheard> {
+    for message in said {
+        let correlation = correlation.filter(|_| message.reply).map(<[u8]>::to_vec);
+        parcels.blocking_send(Parcel { message, correlation }).map_err(|_| Unheard)?;
+    }
+    Ok(())
 }
 
 async fn publish(client: &AsyncClient, Parcel { message, correlation }: Parcel) {
@@ -224,3 +311,6 @@ async fn goodbye(client: &AsyncClient, mut connection: EventLoop, publisher: tok
         () = time::wait(GOODBYE_MAX) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

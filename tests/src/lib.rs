@@ -2,7 +2,7 @@
 //!
 //! Here: [`scene`], the simulated kiosk (a face, two lamps, a camera), [`crowd`], thousands of attempts before it, [`physical`], what trials on devices found,
 //! [`site`], a centre and a kiosk as real processes, [`cable`], a network cable that can be pulled, [`kiosk_app`], the
-//! kiosk's application, [`world`], everything breaking in simulation, [`rig`], the virtual machine. Not
+//! kiosk's application, [`world`], everything breaking in simulation, [`load`], what the centre bears, [`rig`], the virtual machine. Not
 //! here: anything that ships.
 //! Start reading at [`site::Site`].
 
@@ -11,6 +11,7 @@ pub mod cable;
 pub mod chaos;
 pub mod crowd;
 pub mod kiosk_app;
+pub mod load;
 pub mod people;
 pub mod physical;
 pub mod process;

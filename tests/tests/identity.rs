@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use didar_agent::config::Config;
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
-use didar_agent::identity::key::FileKey;
+use didar_agent::identity::key::{self, Holder};
 use didar_agent::time::SystemClock;
 use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
+use didar_matcher::ca::{Ca, Validity};
 use didar_protocol::id::DeviceId;
+use didar_tests::kiosk_app::KioskApp;
 use didar_tests::process::Process;
 use didar_tests::site::{INITIATOR, KioskSite, Site};
 
@@ -72,12 +74,12 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     // The code counts for that key only; the same key may ask again, because an answer can be lost.
     let caller = Caller::new(&kiosk)?;
     let device: DeviceId = "kiosk-0001".parse()?;
-    let key = FileKey::open(&caller.config.site, &device)?;
-    let csr = enrol::request_der(&device, &key)?;
+    let key = key::open(&caller.config.site, &device)?;
+    let csr = enrol::request_der(&device, key.as_ref())?;
     assert!(matches!(caller.ask(&csr, Some((&device, code.trim()))).await?, Answer::Issued(_)));
     let elsewhere = folder.path().join("thief");
-    enrol::request(&device, &elsewhere)?;
-    let stolen = enrol::request_der(&device, &FileKey::open(&elsewhere, &device)?)?;
+    enrol::request(&device, &elsewhere, Holder::File)?;
+    let stolen = enrol::request_der(&device, key::open(&elsewhere, &device)?.as_ref())?;
     let refused = caller.ask(&stolen, Some((&device, code.trim()))).await;
     assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
     let refused = caller.ask(&csr, Some((&device, "guessed"))).await;
@@ -133,5 +135,93 @@ async fn a_server_of_another_authority_is_told_nothing() -> Result<()> {
     assert!(said.contains("not issued by the pinned CA"), "{said}");
     assert!(kiosk.code_file().exists(), "the code is unspent");
     other.close()?;
+    site.close()
+}
+
+/// Looks every 100 ms, for a minute at most.
+async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, look: impl Fn() -> F) -> Result<T> {
+    for _ in 0..600 {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        pause().await;
+    }
+    anyhow::bail!("{what}: not within a minute")
+}
+
+#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Starts the agent, waits until the centre holds the record of that start, and stops it.
+async fn start_and_tell(kiosk: &KioskSite) -> Result<()> {
+    let mut agent = kiosk.start()?;
+    let app = KioskApp::new(&kiosk.api);
+    until("the centre holds every record", || async {
+        let state = app.state().await?.body;
+        Ok((state["connected"] == true && state["unconfirmed_records"] == 0).then_some(()))
+    })
+    .await?;
+    agent.process.stop()?;
+    Ok(())
+}
+
+/// The numbers of this device's records, as they stand in the ledger, and the certificates that it was given.
+fn chain(site: &Site, device: &str) -> Result<(Vec<u64>, usize)> {
+    site.matcher(&["ledger", "verify", "--dir", &dir(site)?])?;
+    let (mut numbers, mut certificates) = (Vec::new(), 0);
+    for line in site.matcher(&["ledger", "export", "--dir", &dir(site)?])?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        let entry = &line["entry"];
+        // A kiosk without a camera says so, and why; an alarm about its chain gives no such reason.
+        let alarming = entry["what"] == "alarm" && entry["device"] == device && entry["reason"].is_null();
+        anyhow::ensure!(!alarming, "an alarm: {entry}");
+        if entry["device"] == device && entry["what"] == "audited" {
+            numbers.push(entry["number"].as_u64().context("a number")?);
+        }
+        certificates += usize::from(entry["device"] == device && entry["what"] == "device-added");
+    }
+    Ok((numbers, certificates))
+}
+
+#[tokio::test]
+async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::open(&folder.path().join("run"), &manifest())?;
+    let dir = dir(&site)?;
+    let kiosk = site.kiosk("kiosk-0004", &manifest(), folder.path(), site.broker().port(), 365)?;
+    start_and_tell(&kiosk).await?;
+
+    // Receipts by the new key count as those by the old one did.
+    let certificate = site.centre().join("matcher/matcher.pem");
+    let before = std::fs::read(&certificate)?;
+    assert!(site.matcher(&["keys", "rotate", "--signing", "--dir", &dir])?.contains("a new signing key"));
+    assert_ne!(std::fs::read(&certificate)?, before);
+    start_and_tell(&kiosk).await?;
+
+    // The certificate has ended: the device says so and is not heard, and keeps what it has to tell.
+    let device: DeviceId = kiosk.id().parse()?;
+    let keys = kiosk.folder().join("site");
+    let issued_ms = didar_matcher::time::now_ms() - 10 * 86_400_000;
+    let request = std::fs::read_to_string(keys.join("device.csr"))?;
+    let ended = Ca::open(&site.centre().join("ca"))?.sign_device(&request, &device, Validity { issued_ms, days: 1 })?;
+    std::fs::write(keys.join("device.pem"), ended)?;
+    let pem = keys.join("device.pem").display().to_string();
+    site.matcher(&["device", "add", "--certificate", &pem, "--initiator", INITIATOR, "--dir", &dir])?;
+    let mut agent = kiosk.start()?;
+    let log = kiosk.folder().join("agent.log");
+    until("the agent names its certificate", || async {
+        Ok(std::fs::read_to_string(&log)?.contains("refused our certificate (expired").then_some(()))
+    })
+    .await?;
+    agent.process.stop()?;
+
+    // Enrolled again with the operator's code, it goes on where it was.
+    let code = site.matcher(&["device", "invite", kiosk.id(), "--initiator", INITIATOR, "--dir", &dir])?;
+    kiosk.write_code(code.trim())?;
+    kiosk.enrol()?;
+    start_and_tell(&kiosk).await?;
+    assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 3));
     site.close()
 }

@@ -9,7 +9,7 @@ use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
 use super::voice::Tidings;
-use super::{Centre, Outgoing, ServiceError};
+use super::{Centre, Outgoing, Receipting, ServiceError};
 use crate::ledger::{Entry, What};
 use crate::store::{AuditKept, Closing, Issued, Notice, Seen, Shown, Work};
 
@@ -19,6 +19,7 @@ impl Centre {
         work: &Work<'_>,
         device: &DeviceId,
         bytes: &[u8],
+        receipt: Receipting,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
         let record = match self.admit_told(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)? {
@@ -31,7 +32,10 @@ impl Centre {
             work.close_told_gaps(device, record.number, *count)?;
         }
         let reach = work.audit_reach(device)?;
-        let mut out = vec![self.receipt(device, &reach, now_ms)?];
+        let mut out = Vec::new();
+        if receipt == Receipting::Now {
+            out.push(self.receipt(device, &reach, now_ms)?);
+        }
         match kept {
             AuditKept::Repeat => {}
             AuditKept::New => {
@@ -75,7 +79,8 @@ impl Centre {
             ..self.entry(now_ms)
         };
         match &record.entry {
-            AuditEntry::Attempt { attempt, request, initiator, outcome, reason, .. } => {
+            AuditEntry::Attempt { attempt, request, initiator, outcome, reason, policy_version, .. } => {
+                entry.policy = attempt.map(|_| *policy_version);
                 entry.attempt = attempt.map(|attempt| attempt.to_string());
                 entry.request = Some(request.to_string());
                 entry.initiator = Some(initiator.to_string());

@@ -1,4 +1,4 @@
-//! The service: one message in, the messages out. Knows no network and no clock.
+//! The service: messages in, messages out. Knows no network and no clock.
 //!
 //! A message counts only if its topic, the certificate that signed it and the device inside agree (`intake`).
 //! `ask` answers requests with challenges, `attempt` answers attempts with verdicts, `audit` keeps what devices
@@ -43,6 +43,15 @@ pub struct Outgoing {
     pub reply: bool,
 }
 
+/// A message that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The topic that it was published on.
+    pub topic: String,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
 /// The matcher without network and clock.
 pub struct Service {
     store: Store,
@@ -60,6 +69,19 @@ struct Centre {
     /// What devices last said is broken; those with nothing broken are not in it.
     broken: BTreeMap<DeviceId, Vec<Reason>>,
 }
+
+/// When an audit record is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receipting {
+    /// At once.
+    Now,
+    /// Another record of the device is handled next: its receipt covers this one too.
+    Later,
+}
+
+/// What messages have in common is one transaction, and so one wait for the disk: for so long at most, milliseconds, so
+/// that neither their answers nor other programs wait longer for it.
+const TOGETHER_MS: u64 = 20;
 
 /// Why a message could not be handled: our fault, not the sender's.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +123,19 @@ impl Service {
     /// Handles one message that arrived on `topic` at `now_ms`. Never fails: what cannot be handled is logged and
     /// left unanswered, and the device asks again.
     pub fn handle(&mut self, topic: &str, payload: &[u8], now_ms: u64) -> Vec<Outgoing> {
-        self.receive(topic, payload, now_ms).unwrap_or_else(|error| {
-            self.centre.voice.failed();
-            tracing::error!(topic, error = &error as &dyn std::error::Error, "message not handled");
-            Vec::new()
+        let message = Incoming { topic: topic.to_owned(), payload: payload.to_owned() };
+        self.handle_together(&[&message], || now_ms).pop().unwrap_or_default()
+    }
+
+    /// Handles the first of `messages`, as many as one transaction takes and at least one, each at its moment of `clock`
+    /// (milliseconds since 1970). The answers to each, in their order. Never fails, as [`Self::handle`]; one that cannot
+    /// be handled harms no other.
+    pub fn handle_together(&mut self, messages: &[&Incoming], clock: impl Fn() -> u64) -> Vec<Vec<Outgoing>> {
+        self.receive(messages, clock).unwrap_or_else(|error| {
+            let lost = messages.len();
+            messages.iter().for_each(|_| self.centre.voice.failed());
+            tracing::error!(lost, error = &error as &dyn std::error::Error, "messages not handled");
+            vec![Vec::new(); lost]
         })
     }
 
@@ -175,26 +206,30 @@ impl Service {
         &mut self.store
     }
 
-    fn receive(&mut self, topic: &str, payload: &[u8], now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+    fn receive(&mut self, messages: &[&Incoming], clock: impl Fn() -> u64) -> Result<Vec<Vec<Outgoing>>, ServiceError> {
         let Self { store, centre } = self;
-        centre.voice.received();
-        let (device, lane) = match topic.parse() {
-            Ok(Topic::Device { env, device, lane }) if env == centre.env => (device, lane),
-            // Our own topics, another environment's, or none of Didar's: the broker should not have let it through.
-            Ok(_) | Err(_) => {
-                return centre.distrust(None, "message on a topic that devices do not write", now_ms);
-            }
-        };
         let work = store.begin()?;
-        let out = match lane {
-            Lane::ChallengeRequest => centre.on_request(&work, &device, payload, now_ms)?,
-            Lane::Attempt => centre.on_attempt(&work, &device, payload, now_ms)?,
-            Lane::Audit => centre.on_audit(&work, &device, payload, now_ms)?,
-            Lane::State => centre.on_state(&work, &device, payload, now_ms)?,
-            Lane::Challenge | Lane::Verdict | Lane::Receipt => {
-                centre.distrust(Some(&device), "message on a topic that devices do not write", now_ms)?
+        let began_ms = clock();
+        let mut out = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            let now_ms = clock();
+            if !out.is_empty() && now_ms.abs_diff(began_ms) >= TOGETHER_MS {
+                break;
             }
-        };
+            let more = messages[index + 1..].iter().any(|later| later.topic == message.topic);
+            let receipt = if more { Receipting::Later } else { Receipting::Now };
+            match work.apart(|| centre.receive(&work, message, receipt, now_ms)) {
+                Ok(answers) => out.push(answers),
+                // Everything is undone, the messages before this one too.
+                Err(error) if work.is_undone() => return Err(error),
+                Err(error) => {
+                    centre.voice.failed();
+                    let topic = &message.topic;
+                    tracing::error!(topic, error = &error as &dyn std::error::Error, "message not handled");
+                    out.push(Vec::new());
+                }
+            }
+        }
         work.commit()?;
         Ok(out)
     }
@@ -235,6 +270,33 @@ impl Service {
 }
 
 impl Centre {
+    fn receive(
+        &mut self,
+        work: &Work<'_>,
+        message: &Incoming,
+        receipt: Receipting,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        self.voice.received();
+        let Incoming { topic, payload } = message;
+        let (device, lane) = match topic.parse() {
+            Ok(Topic::Device { env, device, lane }) if env == self.env => (device, lane),
+            // Our own topics, another environment's, or none of Didar's: the broker should not have let it through.
+            Ok(_) | Err(_) => {
+                return self.distrust(None, "message on a topic that devices do not write", now_ms);
+            }
+        };
+        match lane {
+            Lane::ChallengeRequest => self.on_request(work, &device, payload, now_ms),
+            Lane::Attempt => self.on_attempt(work, &device, payload, now_ms),
+            Lane::Audit => self.on_audit(work, &device, payload, receipt, now_ms),
+            Lane::State => self.on_state(work, &device, payload, now_ms),
+            Lane::Challenge | Lane::Verdict | Lane::Receipt => {
+                self.distrust(Some(&device), "message on a topic that devices do not write", now_ms)
+            }
+        }
+    }
+
     /// An empty ledger entry of this moment.
     fn entry(&self, now_ms: u64) -> Entry {
         Entry { at_ms: now_ms, matcher: self.identity.id().to_owned(), ..Entry::default() }

@@ -128,6 +128,26 @@ impl Work<'_> {
         &self.tx
     }
 
+    /// Does a part of it that is undone alone when it fails.
+    ///
+    /// # Errors
+    /// Those of `part`, and when the database refuses.
+    pub(crate) fn apart<T, E: From<StoreError>>(&self, part: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.tx.execute_batch("SAVEPOINT part").map_err(StoreError::from)?;
+        let result = part();
+        // After a fault of the disk SQLite may have undone the whole: then there is nothing left to undo.
+        if !self.is_undone() {
+            let end = if result.is_ok() { "RELEASE part" } else { "ROLLBACK TO part; RELEASE part" };
+            self.tx.execute_batch(end).map_err(StoreError::from)?;
+        }
+        result
+    }
+
+    /// Whether SQLite has undone all of it, as it does after faults of the disk.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.tx.is_autocommit()
+    }
+
     /// Makes it count.
     ///
     /// # Errors

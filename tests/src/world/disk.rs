@@ -11,7 +11,7 @@ use crate::scene::Random;
 
 /// The disk, shared by the outbox that uses it and the world that breaks it.
 #[derive(Clone, Default)]
-pub(super) struct Platter(Arc<Mutex<State>>);
+pub(crate) struct Platter(Arc<Mutex<State>>);
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 

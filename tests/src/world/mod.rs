@@ -42,7 +42,7 @@ pub use tally::Tally;
 use crate::audit::Witnessed;
 use crate::scene::Random;
 use centre::{BEGIN_MS, Centre, PERSONS, face, photograph};
-use disk::Platter;
+pub(crate) use disk::Platter;
 use kiosk::Kiosk;
 
 /// Between two things that break, at most, in worlds of four tempers.

@@ -1,0 +1,77 @@
+//! A broker that dies while answers wait, in the few bytes of MQTT that it takes.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use didar_protocol::id::Env;
+use didar_protocol::topic::Topic;
+
+/// CONNACK: clean, success, at most 20 messages unacknowledged.
+const WELCOME: &[u8] = &[0x20, 6, 0, 0, 3, 0x21, 0, 20];
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+
+/// The next packet's kind and what follows; `None` at the connection's end.
+async fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let kind = stream.read_u8().await.ok()?;
+    let (mut length, mut shift) = (0_usize, 0);
+    loop {
+        let byte = stream.read_u8().await.ok()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((kind >> 4, body))
+}
+
+async fn accepted(broker: &TcpListener) -> TcpStream {
+    let (mut stream, _) = broker.accept().await.unwrap();
+    assert_eq!(packet(&mut stream).await.unwrap().0, CONNECT);
+    stream.write_all(WELCOME).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
+    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = BrokerUrl { host: "127.0.0.1".into(), port: broker.local_addr().unwrap().port() };
+    let (client, mut connection) = connect(&url, "matcher:test", Transport::Tcp);
+    let (parcels, outbox) = mpsc::channel(PARCELS_MAX);
+    let connections = watch::Sender::new(0);
+    let filters = vec![Filter::new("$share/matchers/#", QoS::AtLeastOnce)];
+    let publisher = tokio::spawn(publish_all(client, outbox, filters, connections.subscribe()));
+    // More than every queue on the way holds.
+    tokio::spawn(async move {
+        let topic = Topic::OperatorEvents { env: Env::Test };
+        let message = Outgoing { topic, payload: vec![0], retain: false, expiry_s: None, reply: false };
+        while parcels.send(Parcel { message: message.clone(), correlation: None }).await.is_ok() {}
+    });
+    let listening = tokio::spawn(async move {
+        let ((tasks, _work), connected) = (mpsc::channel(1), watch::Sender::new(false));
+        let room = Arc::new(Semaphore::new(1));
+        Listener { tasks: &tasks, room, connections: &connections, connected: &connected }
+            .listen(&mut connection)
+            .await;
+    });
+    for _ in 0..3 {
+        let mut stream = accepted(&broker).await;
+        loop {
+            let (kind, body) = packet(&mut stream).await.expect("a subscription before the connection's end");
+            if kind == SUBSCRIBE {
+                break;
+            }
+            assert_eq!(kind, PUBLISH);
+            // Its number stands behind its topic; acknowledged, the next one may come.
+            let number = 2 + usize::from(body[0]) * 256 + usize::from(body[1]);
+            stream.write_all(&[0x40, 2, body[number], body[number + 1]]).await.unwrap();
+        }
+    }
+    listening.abort();
+    publisher.abort();
+}
