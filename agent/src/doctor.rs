@@ -19,7 +19,7 @@ use didar_agent::config::{Board, Config, LampsDevice};
 use didar_agent::edge::{Clock, Screen};
 use didar_agent::measure::calibration::Calibration;
 use didar_agent::measure::pulse::{Exposure, LEAST_LIGHT, median};
-use didar_agent::measure::{Bench, Pairs};
+use didar_agent::measure::{Bench, Known, Pairs};
 use didar_agent::time::SystemClock;
 use didar_protocol::light_code::Light;
 use didar_vision::Unpacker;
@@ -167,7 +167,12 @@ fn rate(board: &Board) -> u32 {
     1_000_000 / board.facts.frame_us.max(1)
 }
 
-/// Pulses that a calibration is made of: about a third of them hit a frame in its middle, and three are enough.
+/// What the board's file and an earlier calibration tell of camera and lamps.
+fn known(board: &Board) -> Known {
+    Known { exposure: exposure(board), rate: rate(board), delay_us: board.facts.delay_us }
+}
+
+/// Pulses that a calibration is made of: they are aimed at the middle of a frame, and three that hit it are enough.
 const PULSES: usize = 16;
 /// Delays that a calibration needs.
 const DELAYS_LEAST: usize = 3;
@@ -182,7 +187,7 @@ pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
     let (mut bench, _) = bench(board)?;
     let run = bench.frames(PULSES * 2, rate(board)).context("taking frames")?;
     let pairs = board.colour.as_ref().map(|_| bench.pairs(PULSES * 2, rate(board))).transpose().context("pairing")?;
-    let (light, delays) = bench.respond(Light::Both, None, (exposure(board), rate(board)), PULSES)?;
+    let (light, delays) = bench.respond(Light::Both, None, known(board), PULSES)?;
     bench.camera.rest();
     if light < LEAST_LIGHT {
         bail!("the lamps change the picture by {light:.1} code values: {}", devices::NO_LIGHT);

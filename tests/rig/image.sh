@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rig's guest: Debian's kernel, two modules that it lacks, and a root file system in memory with the shipped agent.
+# The rig's guest: Debian's kernel, three modules that it lacks, and a root file system in memory with the shipped agent.
 # image.sh AGENT RIG-GUEST: the two programs. Everything goes to target/rig; downloads are kept in target/rig/cache.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -41,10 +41,10 @@ modules() {
   local sum
   sum=$(cat $here/modules/* | sha256sum)
   if [ "$(cat "$built/sum" 2>/dev/null)" = "$sum" ]; then return; fi
-  say "building gpio-sim and v4l2loopback for $version"
+  say "building gpio-sim, v4l2loopback and spi-record for $version"
   rm -rf "$built"
   mkdir -p "$built"
-  cp $here/modules/Kbuild "$built/"
+  cp $here/modules/Kbuild $here/modules/spi-record.c "$built/"
   cp "$tree"/usr/src/v4l2loopback-*/v4l2loopback*.[ch] "$built/"
   patch -s -d "$built" -p1 <$here/modules/v4l2loopback.patch
   cp "$tree/linux-source-6.1/drivers/gpio/gpio-sim.c" "$built/gpio-sim-core.c"
@@ -55,7 +55,7 @@ modules() {
   make -s -C "$tree/usr/src/linux-headers-$version" M="$built" modules >"$built/log" 2>&1 ||
     { cat "$built/log" >&2; say "the modules do not build: see $built/log"; exit 1; }
   mkdir -p "$tree/lib/modules/$version/extra"
-  for name in gpio-sim v4l2loopback; do
+  for name in gpio-sim v4l2loopback spi-record; do
     strip --strip-debug -o "$tree/lib/modules/$version/extra/$name.ko" "$built/$name.ko"
   done
   /usr/sbin/depmod -b "$tree" "$version"
@@ -78,7 +78,7 @@ root() {
   mkdir -p "$root/didar/models"
   cp models/manifest.toml models/*.tflite "$root/didar/models/"
   # Modules in the order in which they must be loaded.
-  for module in virtio_pci virtio_console virtio_blk virtio_net configfs gpio-sim v4l2loopback bochs; do
+  for module in virtio_pci virtio_console virtio_blk virtio_net configfs gpio-sim v4l2loopback spi-record bochs; do
     /usr/sbin/modprobe --show-depends -d "$tree" -S "$version" "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
   done | awk '!seen[$0]++' | while read -r file; do
     cp "$file" "$root/modules/"

@@ -32,8 +32,8 @@ const STEPS_MAX: u32 = 64;
 struct Pairing {
     /// How far two frames of a pair may be apart.
     apart: Duration,
-    /// Time between two frames: a colour frame of the same moment has come by then.
-    frame: Duration,
+    /// Longest wait for the colour frame of an infrared one that is there.
+    patience: Duration,
     /// When the last colour frame that was taken from the driver was exposed.
     taken: Option<Moment>,
     /// Infrared frames in a row without a colour frame.
@@ -45,9 +45,10 @@ struct Pairing {
 }
 
 impl PairCamera {
-    /// Two sensors that take a frame every `frame`, those of a pair at most `apart` from each other.
+    /// Two sensors that take a frame every `frame`, those of a pair at most `apart` from each other. One whose exposure and
+    /// readout are longer is waited for, two frames at most.
     pub fn new(infrared: Sensor, colour: Sensor, frame: Duration, apart: Duration) -> Self {
-        Self { infrared, colour, pairing: Pairing::new(frame, apart) }
+        Self { infrared, colour, pairing: Pairing::new(frame * 2, apart) }
     }
 
     /// The named fault where too many infrared frames in a row had no colour frame.
@@ -87,13 +88,13 @@ impl Camera for PairCamera {
     fn rest(&mut self) {
         self.infrared.camera.rest();
         self.colour.camera.rest();
-        self.pairing = Pairing::new(self.pairing.frame, self.pairing.apart);
+        self.pairing = Pairing::new(self.pairing.patience, self.pairing.apart);
     }
 }
 
 impl Pairing {
-    const fn new(frame: Duration, apart: Duration) -> Self {
-        Self { apart, frame, taken: None, alone: 0, nearest: None, paired: false }
+    const fn new(patience: Duration, apart: Duration) -> Self {
+        Self { apart, patience, taken: None, alone: 0, nearest: None, paired: false }
     }
 
     /// Lends `infrared` with its colour frame, or alone where that did not come.
@@ -110,7 +111,7 @@ impl Pairing {
             if fits || self.taken.is_some_and(|taken| taken.after(self.apart) >= at) {
                 break;
             }
-            let got = colour.next(Pick::Next, self.frame, &mut |frame| {
+            let got = colour.next(Pick::Next, self.patience, &mut |frame| {
                 fits = self.fits(frame.captured_at, at);
                 if fits {
                     look(&Frame { beside: Some(frame), ..*infrared });

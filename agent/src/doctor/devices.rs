@@ -14,7 +14,7 @@ use didar_protocol::light_code::Light;
 use didar_vision::{Models, Rect};
 use serde_json::{Value, json};
 
-use super::{Finding, exposure, rate};
+use super::{Finding, known, rate};
 
 /// What to do with lamps that give no light.
 pub(super) const NO_LIGHT: &str =
@@ -215,7 +215,7 @@ fn lamp(
     (name, light): (&'static str, Light),
     (area, place): (Option<Rect>, &str),
 ) -> Finding {
-    let measured = bench.respond(light, area, (exposure(board), rate(board)), PULSES);
+    let measured = bench.respond(light, area, known(board), PULSES);
     let (response, delays) = match measured {
         Ok(measured) => measured,
         Err(error) => {

@@ -16,7 +16,18 @@ use didar_vision::{Brightness, FrameError, Models, Perceiver, Rect, Unpacker, br
 use crate::camera::meter::{Counts, Meter};
 use crate::edge::{Camera, CameraError, Clock, Controls, Frame, LampError, Lamps, Pick};
 use crate::time::Moment;
-use pulse::{Exposure, Pulse, Response, Sample};
+use pulse::{Aim, Exposure, Pulse, Response, Sample};
+
+/// What is known of camera and lamps before they are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// How frames are exposed in the picture's middle.
+    pub exposure: Exposure,
+    /// Frames a second.
+    pub rate: u32,
+    /// From the order to the light, microseconds, by the board's file or an earlier calibration.
+    pub delay_us: u32,
+}
 
 /// A board's camera and lamps on the bench.
 pub struct Bench {
@@ -161,22 +172,16 @@ impl Bench {
         Ok(found)
     }
 
-    /// Lights the lamps once, `phase` after a frame came, and watches `area`, or the middle of the picture, of frames of
-    /// `rate` a second.
+    /// Lights the lamps once, when `aim` says, and watches `area`, or the middle of the picture, of frames of `rate` a second.
     ///
     /// # Errors
     /// Camera or lamps fail. The lamps are dark afterwards, whatever happened.
-    pub fn pulse(
-        &mut self,
-        light: Light,
-        area: Option<Rect>,
-        phase: Duration,
-        rate: u32,
-    ) -> Result<Pulse, MeasureError> {
+    fn pulse(&mut self, light: Light, area: Option<Rect>, aim: Aim, rate: u32) -> Result<Pulse, MeasureError> {
         self.camera.control(Controls::Held)?;
         let mut samples = Vec::with_capacity(DARK_FRAMES + LIT_FRAMES);
         self.sample(DARK_FRAMES, Moment::ZERO, (area, rate), &mut samples)?;
-        wait(phase);
+        let last = samples.last().map_or(Moment::ZERO, |sample| sample.at);
+        wait(aim.after(last, Duration::from_secs(1) / rate.max(1), self.clock.now()));
         let switched = self.lamps.set(light)?;
         // Frames that waited in the driver's ring are older than the light: they come first and do not count.
         let sampled = self.sample(LIT_FRAMES, switched, (area, rate), &mut samples);
@@ -185,7 +190,9 @@ impl Bench {
         Ok(Pulse { switched, samples })
     }
 
-    /// The response of one lamp, and its delays in `pulses` pulses.
+    /// The response of one lamp, and its delays in `pulses` pulses. The light of a pulse is timed where it comes on in the
+    /// middle of an exposure: that is aimed at, by the delay that is `known` or was measured last. Every other pulse begins
+    /// at a phase of its own until one was timed, in case what is known is wrong.
     ///
     /// # Errors
     /// Camera or lamps fail.
@@ -193,16 +200,22 @@ impl Bench {
         &mut self,
         light: Light,
         area: Option<Rect>,
-        (exposure, rate): (Exposure, u32),
+        known: Known,
         pulses: usize,
     ) -> Result<(f32, Vec<i64>), MeasureError> {
+        let Known { exposure, rate, delay_us } = known;
         let mut responses: Vec<Response> = Vec::with_capacity(pulses);
-        let frame = Duration::from_secs(1) / rate.max(1);
-        for index in 0..u32::try_from(pulses).unwrap_or(u32::MAX) {
+        let mut timed = None;
+        for index in 0..pulses {
             self.each(Pick::Next, SETTLE_FRAMES, Moment::ZERO, rate, &mut |_, _| Ok(()))?;
-            // Spread over a frame, so that some pulses begin in the middle of an exposure.
-            let phase = frame * index / u32::try_from(pulses).unwrap_or(u32::MAX).max(1);
-            responses.extend(self.pulse(light, area, phase, rate)?.read(exposure));
+            let aim = if timed.is_some() || index % 2 == 0 {
+                Aim::middle(exposure, timed.unwrap_or(delay_us.into()), index)
+            } else {
+                Aim::Phase(index as f32 / pulses as f32)
+            };
+            let response = self.pulse(light, area, aim, rate)?.read(exposure);
+            timed = response.and_then(|response| response.delay_us).or(timed);
+            responses.extend(response);
         }
         let sum: f32 = responses.iter().map(|response| response.lit_minus_dark).sum();
         let delays = responses.iter().filter_map(|response| response.delay_us).collect();

@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+use std::time::Duration;
+
 use crate::time::Moment;
 
 /// One frame of a pulse.
@@ -20,6 +22,37 @@ pub struct Pulse {
     pub switched: Moment,
     /// Frames in order, dark ones first.
     pub samples: Vec<Sample>,
+}
+
+/// When a pulse's order is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aim {
+    /// So far into a frame's time from now, as a share.
+    Phase(f32),
+    /// So many microseconds after the start of some frame's exposure; may be negative.
+    Into(i64),
+}
+
+impl Aim {
+    /// At the middle of an exposure, for light that comes `delay_us` after its order; a little before, at and after it with
+    /// growing `index`.
+    pub fn middle(exposure: Exposure, delay_us: i64, index: usize) -> Self {
+        let share = [40, 50, 60][index % 3];
+        let middle_us = i64::from(exposure.row_us) + i64::from(exposure.exposure_us) * share / 100;
+        Self::Into(middle_us - delay_us)
+    }
+
+    /// How long to wait at `now`, where a frame's exposure began at `last` and another one every `frame`.
+    pub fn after(self, last: Moment, frame: Duration, now: Moment) -> Duration {
+        match self {
+            Self::Phase(share) => frame.mul_f32(share),
+            Self::Into(into_us) => {
+                let frame_us = i64::try_from(frame.as_micros()).unwrap_or(i64::MAX).max(1);
+                let ahead_us = (micros(last) + into_us - micros(now)).rem_euclid(frame_us);
+                Duration::from_micros(ahead_us.unsigned_abs())
+            }
+        }
+    }
 }
 
 /// How frames are exposed.
@@ -83,8 +116,8 @@ impl Pulse {
 }
 
 impl Exposure {
-    fn length(self) -> std::time::Duration {
-        std::time::Duration::from_micros((self.exposure_us + self.row_us).into())
+    fn length(self) -> Duration {
+        Duration::from_micros((self.exposure_us + self.row_us).into())
     }
 }
 
@@ -129,6 +162,27 @@ mod tests {
         assert!(delays.len() > 5, "{delays:?}");
         assert!(delays.iter().all(|delay| (2_950..=3_050).contains(delay)), "{delays:?}");
         assert!(median(delays).unwrap().1 < 100);
+    }
+
+    #[test]
+    fn an_aimed_pulse_comes_on_in_the_middle_of_an_exposure() {
+        let frame = Duration::from_micros(33_333);
+        let last = Moment::from_nanos(800_000_000);
+        for delay_us in [0_u16, 400, 9_000, 30_000] {
+            for (index, late_us) in [(0, 16_000), (1, 40_000), (5, 0)] {
+                let now = last.after(Duration::from_micros(late_us));
+                let wait = Aim::middle(EXPOSURE, delay_us.into(), index).after(last, frame, now);
+                assert!(wait < frame);
+                let order_us = now.after(wait).since(last).as_micros() as u64;
+                let (phase_us, delay) = (order_us % 33_333, u64::from(delay_us));
+                // The frames of `pulse` begin at 800 ms, and its order at 1 s.
+                let order_us = 800_000 + phase_us + 33_333 * 6 - 1_000_000;
+                let response = pulse(delay, order_us, 0.05, 0.10).read(EXPOSURE).unwrap();
+                let found = response.delay_us.unwrap();
+                assert!((found - i64::from(delay_us)).abs() <= 50, "{delay_us} us: {found}");
+            }
+        }
+        assert_eq!(Aim::Phase(0.5).after(last, frame, last), frame / 2);
     }
 
     #[test]

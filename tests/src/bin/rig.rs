@@ -16,6 +16,7 @@ use didar_tests::rig::doctor::Doctor;
 use didar_tests::rig::feed::Feed;
 use didar_tests::rig::kiosk::{self, Near, Settings};
 use didar_tests::rig::machine::{Machine, Plan};
+use didar_tests::rig::panel;
 use didar_tests::rig::scenes::{Booth, Middle, Scene};
 use didar_tests::rig::slots::Tally;
 use didar_tests::rig::summary;
@@ -233,6 +234,9 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
     }
     let doctor = Doctor { root: &stage.root, board: BOARD, home: &stage.out.join("count").join("root/didar") };
     let good = doctor.good_devices(&mut booth, &mut Perceiver::new(&Models::load(&stage.manifest())?)?)?;
+    // What is wrong with it is told at the end, with everything else.
+    let panel =
+        panel::at_rest(&doctor, &mut booth).await.unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
     let nokhwa = doctor.camera_by_nokhwa(&mut booth)?;
     let bad = doctor.bad_devices(&mut booth)?;
     machine.end(&mut booth.control)?;
@@ -247,6 +251,7 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
         "allocations_per_frame": watched["allocations_per_frame"],
         "watched": watched,
         "copies_per_frame": look["copies_per_frame"],
+        "spi_panel": panel,
         "good_devices": good,
         "bad_devices": bad,
         "nokhwa": nokhwa,

@@ -40,6 +40,8 @@ impl Doctor<'_> {
             booth.control.run(&["/bin/timeout", "200", "/bin/didar-agent", "calibrate", "--config", CONFIG])?;
         println!("calibrate ends with {code}: {out}{err}");
         let (_, kept, _) = booth.control.run(&["/bin/cat", "/didar/state/calibration.toml"])?;
+        // It is of this board: every other one that is tried refuses it.
+        booth.control.run(&["/bin/rm", "-f", "/didar/state/calibration.toml"])?;
         let kept = kept.parse::<Table>().unwrap_or_default();
         let figure = |key: &str| kept.get(key).and_then(toml::Value::as_integer);
         let known = light_on_the_face(&booth.feed, perceiver)?;
@@ -102,7 +104,7 @@ impl Doctor<'_> {
     }
 
     /// Writes a board that differs from the guest's, and a configuration that names it; returns the configuration's place.
-    fn other_board(
+    pub(super) fn other_board(
         &self,
         booth: &mut Booth,
         name: &str,

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod guest;
 pub mod kiosk;
 pub mod machine;
+pub mod panel;
 pub mod scenes;
 pub mod slots;
 pub mod summary;
@@ -33,6 +34,8 @@ pub const CHIP: &str = "/dev/gpiochip0";
 pub const LEFT_LINE: u32 = 0;
 /// Line of the lamp on the right.
 pub const RIGHT_LINE: u32 = 1;
+/// Line that tells data from commands on the panel's bus; its reset and its backlight are the next two.
+pub const PANEL_DATA_LINE: u32 = 5;
 /// The agent's configuration in the guest.
 pub const CONFIG: &str = "/didar/agent.toml";
 /// The local API's socket in the guest.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::CONFIG;
 use super::control::Control;
 use super::feed::Feed;
 use super::machine::Eye;
@@ -92,7 +93,16 @@ impl Booth {
     /// # Errors
     /// It does not start; its log tells why.
     pub async fn start(&mut self) -> Result<u64> {
-        let pid = self.control.order("start")?["pid"].as_u64().context("a process id")?;
+        self.start_with(CONFIG).await
+    }
+
+    /// The same with another configuration of the guest.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(&mut self, config: &str) -> Result<u64> {
+        let started = self.control.give(json!({ "order": "start", "config": config }))?;
+        let pid = started["pid"].as_u64().context("a process id")?;
         self.wait_for(|state| state["connected"] == true, "connected").await?;
         Ok(pid)
     }
@@ -115,6 +125,11 @@ impl Booth {
         }
         self.said()?;
         bail!("the kiosk was not {what} within {STATE_MAX:?}: {last}; see {}", self.log.display())
+    }
+
+    /// Lets the guest go on for a moment.
+    pub async fn wait_a_little(&self) {
+        pause(LOOK).await;
     }
 
     /// An attempt; one that ends as inconclusive is tried again, as its screen asks for.

@@ -56,6 +56,10 @@ pub fn wrong(summary: &Value) -> Vec<String> {
     if summary.get("rate").is_some() {
         wrong.extend(wrong_of_frames(summary));
         wrong.extend(wrong_of_measures(&summary["good_devices"]));
+        let panel = &summary["spi_panel"];
+        if panel["as_painted"] != panel["pixels"] || panel["on"] != true || panel["lost"] != 0 {
+            wrong.push(format!("the panel on SPI does not show what was painted: {panel}"));
+        }
     }
     wrong
 }
@@ -133,6 +137,7 @@ mod tests {
             "killed_while_lit": { "driven_dark_us": 5_000 },
             "rate": 30, "lost_frames": 0, "copies_per_frame": 0.0, "allocations_per_frame": 0.0,
             "bad_devices": bad.collect::<Vec<_>>(),
+            "spi_panel": { "pixels": 76_800, "as_painted": 76_800, "on": true, "lost": 0 },
             "good_devices": {
                 "known_delay_us": 400,
                 "known_lit_minus_dark": { "left lamp": 30.0, "right lamp": 40.0 },
@@ -165,6 +170,9 @@ mod tests {
             ("/bad_devices/1/said", json!("a panic")),
             ("/bad_devices/3/said/findings/0/verdict", json!("ok")),
             ("/bad_devices/0/said/findings/1/verdict", json!("ok")),
+            ("/spi_panel", json!(null)),
+            ("/spi_panel/as_painted", json!(76_799)),
+            ("/spi_panel/on", json!(false)),
             ("/good_devices", json!(null)),
             ("/good_devices/calibrate/code", json!(1)),
             ("/good_devices/calibrate/delay_us", json!(2_000)),

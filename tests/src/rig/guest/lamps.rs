@@ -57,6 +57,11 @@ impl Watch {
         Ok(Self { seen, chip, base })
     }
 
+    /// The kernel's number of a line of the chip.
+    pub(super) const fn number(&self, line: u32) -> u32 {
+        self.base + line
+    }
+
     /// The changes since the last call.
     pub(super) fn take(&self) -> Vec<(u64, Light)> {
         self.seen.lock().switches.drain(..).collect()

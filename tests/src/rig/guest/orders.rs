@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::super::CONFIG;
+use super::super::panel::draw;
+use super::super::{CONFIG, PANEL_DATA_LINE};
 use super::camera::Cable;
 use super::lamps::Watch;
 use super::{capture, steady};
@@ -61,7 +62,7 @@ fn talk(host: &TcpStream, agent: &mut Agent, cable: &Cable, lamps: &Watch) -> Re
 fn obey_one(name: &str, order: &Value, agent: &mut Agent, cable: &Cable, lamps: &Watch) -> Result<Value> {
     let text = |key: &str| order[key].as_str().with_context(|| format!("the order {name} needs {key}"));
     match name {
-        "start" => agent.start(),
+        "start" => agent.start(order["config"].as_str().unwrap_or(CONFIG)),
         "stop" => agent.stop(),
         "agent" => agent.state(),
         "said" => Ok(json!({ "lines": std::mem::take(&mut *lock(&agent.said)) })),
@@ -95,15 +96,17 @@ fn obey_one(name: &str, order: &Value, agent: &mut Agent, cable: &Cable, lamps: 
             std::fs::write(text("path")?, text("text")?).context("writing")?;
             Ok(json!({}))
         }
+        "panel-begin" => panel_begin(lamps),
+        "panel" => panel(),
         "end" => agent.stop(),
         other => bail!("no order is named {other}"),
     }
 }
 
 impl Agent {
-    fn start(&mut self) -> Result<Value> {
+    fn start(&mut self, config: &str) -> Result<Value> {
         let mut child = Command::new(AGENT)
-            .args(["run", "--config", CONFIG])
+            .args(["run", "--config", config])
             .env("DIDAR_LOG", "info,didar_agent=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -151,6 +154,30 @@ impl Agent {
         let status = child.wait().context("waiting for the agent's end")?;
         Ok(json!({ "ended": status.to_string(), "success": status.success() }))
     }
+}
+
+/// Where the kernel keeps what went over the panel's bus, and the parameters of what keeps it.
+const RECORD: &str = "/dev/spi-record";
+const RECORD_PARAMETERS: &str = "spi_record";
+
+/// Forgets what went over the panel's bus, and names the line that tells data from commands.
+fn panel_begin(lamps: &Watch) -> Result<Value> {
+    let line = lamps.number(PANEL_DATA_LINE).to_string();
+    let path = format!("/sys/module/{RECORD_PARAMETERS}/parameters/data_line");
+    std::fs::write(&path, line).with_context(|| format!("writing {path}"))?;
+    std::fs::write(RECORD, "anew").with_context(|| format!("writing {RECORD}"))?;
+    Ok(json!({}))
+}
+
+/// What the panel shows by all that went over its bus.
+fn panel() -> Result<Value> {
+    use std::fmt::Write as _;
+    let recording = std::fs::read(RECORD).with_context(|| format!("reading {RECORD}"))?;
+    let glass = draw(&recording)?;
+    let mut pixels = String::with_capacity(4 * glass.pixels.len());
+    glass.pixels.iter().try_for_each(|pixel| write!(pixels, "{pixel:04x}"))?;
+    let lost = parameter(RECORD_PARAMETERS, "lost")?;
+    Ok(json!({ "pixels": pixels, "on": glass.is_on, "transfers": glass.transfers, "lost": lost }))
 }
 
 /// Waits for light, kills the agent at once, and looks at the lines.
