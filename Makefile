@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what it needs.
-.PHONY: help setup build demo rig rig-pi test check bench eval liveness world chaos load models fuzz fuzz-smoke sbom clean
+.PHONY: help setup setup-tpm build demo rig rig-pi test test-tpm check bench eval liveness world chaos load models fuzz fuzz-smoke sbom clean
 
 help:
 	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -7,6 +7,9 @@ help:
 ## setup: install what the workspace needs on Debian 12 or Ubuntu 24.04 (done by every other target)
 setup:
 	@cross/setup.sh
+
+setup-tpm:
+	@cross/install.sh swtpm=swtpm /usr/include/tss2/tss2_esys.h=libtss2-dev
 
 ## build: release binaries of the agent and the matcher
 build: setup
@@ -31,11 +34,18 @@ rig-pi: setup
 test: setup
 	cargo test --locked --workspace
 
+	$(MAKE) test-tpm
+
+## test-tpm: the agent with its key in a TPM 2.0 (swtpm in the place of the chip)
+test-tpm: setup setup-tpm
+	cargo build --locked --workspace --bin didar-agent --bin didar-matcher --features didar-tests/tpm
+	cargo test --locked --workspace --features didar-tests/tpm --test tpm
+
 ## check: format, lints, documentation, units, licences, fuzz targets
-check: setup
+check: setup setup-tpm
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --workspace --lib --features didar-agent/nokhwa -- -D warnings
+	cargo clippy --locked --workspace --lib --features didar-agent/nokhwa,didar-agent/tpm -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	protocol/fuzz/smoke.sh 5
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done

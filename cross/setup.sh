@@ -5,10 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 had_broker=$(command -v /usr/sbin/mosquitto || true)
-pip=/usr/bin/python3
-if ! python3 -m pip --version >/dev/null 2>&1; then pip=/no/pip; fi
-cross/install.sh gcc=gcc g++=g++ make=make pkg-config=pkg-config python3=python3 "$pip=python3-pip" \
-  '/usr/lib/llvm-*/lib/libclang*.so*=libclang-dev' /usr/include/stdio.h=libc6-dev mosquitto=mosquitto dtc=device-tree-compiler
+cross/install.sh make=make mosquitto=mosquitto dtc=device-tree-compiler
 # The distribution starts a broker of its own on port 1883; ours are started by who needs them.
 if [ -z "$had_broker" ] && [ -d /run/systemd/system ]; then
   sudo=""

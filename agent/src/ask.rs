@@ -2,8 +2,9 @@
 //!
 //! **Not here:** sending ([`crate::uplink`]), keeping ([`crate::outbox`]), reading what comes in (the uplink's too).
 
+use didar_liveness::Policy;
 use didar_protocol::codec::EncodeError;
-use didar_protocol::id::{DeviceId, Iin, InitiatorId, RequestId, sha256};
+use didar_protocol::id::{AttemptId, DeviceId, Iin, InitiatorId, RequestId, sha256};
 use didar_protocol::message::{
     Attempt, AuditEntry, AuditRecord, ChallengeRequest, Consent, Ending as WireEnding, Kind, Message, ModelRef, State,
 };
@@ -135,8 +136,13 @@ pub fn entry(record: &Record, clock: &dyn Clock) -> AuditEntry {
         reason: record.reason,
         started_ms: clock.unix_ms(record.started),
         ended_ms: clock.unix_ms(record.ended),
-        policy_version: record.policy_version,
+        policy_version: policy_version(record.attempt),
     }
+}
+
+/// The liveness policy by which this device judges an attempt, as its audit record names it; 0 without one.
+pub fn policy_version(attempt: Option<AttemptId>) -> u32 {
+    attempt.map_or(0, |_| Policy::shipped().version)
 }
 
 /// One signed link of the audit chain. The outbox calls this.

@@ -1,6 +1,6 @@
 //! Enrolment, the device's part: a key made on the device, and a request that names it.
 //!
-//! **Here:** the key in a file and the request. The key never leaves the device and is never overwritten.
+//! **Here:** the key, in a file or in a TPM, and the request. The key never leaves the device and is never overwritten.
 //! **Not here:** the way to the authority over the network ([`crate::est`]).
 //! **Start** with [`request`].
 
@@ -16,8 +16,8 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use crate::identity::KEY_FILE;
-use crate::identity::key::{DeviceKey, RequestKey};
+use crate::identity::key::{self, DeviceKey, Holder, RequestKey};
+use crate::identity::{IdentityError, KEY_FILE};
 
 /// Name of the certificate request's file in the site folder.
 pub const REQUEST_FILE: &str = "device.csr";
@@ -54,27 +54,66 @@ pub enum EnrolError {
     /// The system gave no key; on a device this means that it has no entropy yet.
     #[error("cannot make a P-256 key: {0}")]
     Key(rcgen::Error),
+    /// The chip made no key.
+    #[error(
+        "the TPM makes no key: {why}; see that the chip is there, that this user may use it, and that its owner \
+         hierarchy has no password"
+    )]
+    Tpm {
+        /// What the chip or its library said.
+        why: String,
+    },
+    /// The key was made and cannot be used.
+    #[error("the key was made: {cause}")]
+    Kept {
+        /// Why.
+        #[source]
+        cause: Box<IdentityError>,
+    },
 }
 
 /// Makes the key of `device` in the folder `site` (created if absent) and the request to have it certified.
 ///
 /// Writes `device.key` (mode 0600) first and `device.csr` after it, both flushed to the disk.
-pub fn request(device: &DeviceId, site: &Path) -> Result<Enrolment, EnrolError> {
+///
+/// # Errors
+/// There is a key, a file cannot be written, or the key's holder makes none.
+pub fn request(device: &DeviceId, site: &Path, holder: Holder) -> Result<Enrolment, EnrolError> {
     std::fs::create_dir_all(site).map_err(|cause| EnrolError::Write { file: site.to_owned(), cause })?;
     let key_file = site.join(KEY_FILE);
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolError::Key)?;
-    let csr = certificate_request(device, &key).and_then(|request| request.pem()).map_err(EnrolError::Key)?;
-    let pem = Zeroizing::new(key.serialize_pem());
+    let pem = make_key(holder)?;
     write_new(&key_file, 0o600, pem.as_bytes(), OpenOptions::new().create_new(true)).map_err(|cause| {
         match cause.kind() {
             io::ErrorKind::AlreadyExists => EnrolError::KeyExists { file: key_file.clone() },
             _ => EnrolError::Write { file: key_file.clone(), cause },
         }
     })?;
+    let key = key::read(&key_file, device).map_err(|cause| EnrolError::Kept { cause: Box::new(cause) })?;
+    let csr = certificate_request(device, &RequestKey(key.as_ref()))
+        .and_then(|request| request.pem())
+        .map_err(EnrolError::Key)?;
     let request = site.join(REQUEST_FILE);
     write_new(&request, 0o644, csr.as_bytes(), OpenOptions::new().create(true).truncate(true))
         .map_err(|cause| EnrolError::Write { file: request.clone(), cause })?;
-    Ok(Enrolment { request, key_fingerprint: sha256(&key.subject_public_key_info()) })
+    Ok(Enrolment { request, key_fingerprint: fingerprint(key.as_ref()) })
+}
+
+/// A fresh key, as its file will hold it.
+fn make_key(holder: Holder) -> Result<Zeroizing<String>, EnrolError> {
+    match holder {
+        Holder::File => {
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolError::Key)?;
+            Ok(Zeroizing::new(key.serialize_pem()))
+        }
+        #[cfg(feature = "tpm")]
+        Holder::Tpm => {
+            let made = crate::identity::tpm::TpmKey::make();
+            let at = crate::identity::tpm::place();
+            made.map(Zeroizing::new).map_err(|cause| EnrolError::Tpm { why: format!("{cause} (at {at})") })
+        }
+        #[cfg(not(feature = "tpm"))]
+        Holder::Tpm => Err(EnrolError::Tpm { why: "this program was built without (`--features tpm`)".to_owned() }),
+    }
 }
 
 /// The request of `device` for a certificate of this key, DER.
@@ -108,7 +147,7 @@ fn write_new(file: &Path, mode: u32, bytes: &[u8], how: &mut OpenOptions) -> io:
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::identity::{CERTIFICATE_FILE, Identity, IdentityError};
+    use crate::identity::{CERTIFICATE_FILE, Identity};
     use rcgen::{CertificateSigningRequestParams, Issuer};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -133,7 +172,7 @@ mod tests {
     #[test]
     fn a_signed_request_is_an_identity() {
         let site = tempfile::tempdir().unwrap();
-        let made = request(&kiosk(), site.path()).unwrap();
+        let made = request(&kiosk(), site.path(), Holder::File).unwrap();
         assert_eq!(made.request, site.path().join("device.csr"));
         assert!(matches!(open_error(site.path(), &kiosk()), IdentityError::Read { .. }));
         sign_request(site.path());
@@ -144,9 +183,9 @@ mod tests {
     #[test]
     fn a_key_is_never_overwritten() {
         let site = tempfile::tempdir().unwrap();
-        request(&kiosk(), site.path()).unwrap();
+        request(&kiosk(), site.path(), Holder::File).unwrap();
         let before = fs::read(site.path().join(KEY_FILE)).unwrap();
-        let again = request(&kiosk(), site.path()).unwrap_err();
+        let again = request(&kiosk(), site.path(), Holder::File).unwrap_err();
         assert!(matches!(again, EnrolError::KeyExists { .. }), "{again}");
         assert_eq!(fs::read(site.path().join(KEY_FILE)).unwrap(), before);
     }
@@ -154,7 +193,7 @@ mod tests {
     #[test]
     fn a_key_that_others_may_read_is_refused_with_the_cure() {
         let site = tempfile::tempdir().unwrap();
-        request(&kiosk(), site.path()).unwrap();
+        request(&kiosk(), site.path(), Holder::File).unwrap();
         let key = site.path().join(KEY_FILE);
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
@@ -165,13 +204,13 @@ mod tests {
     #[test]
     fn the_certificate_must_name_the_configured_device_and_its_key() {
         let site = tempfile::tempdir().unwrap();
-        request(&kiosk(), site.path()).unwrap();
+        request(&kiosk(), site.path(), Holder::File).unwrap();
         sign_request(site.path());
         let other: DeviceId = "kiosk-8".parse().unwrap();
         assert!(matches!(open_error(site.path(), &other), IdentityError::OtherDevice { .. }));
 
         let elsewhere = tempfile::tempdir().unwrap();
-        request(&kiosk(), elsewhere.path()).unwrap();
+        request(&kiosk(), elsewhere.path(), Holder::File).unwrap();
         fs::copy(elsewhere.path().join(KEY_FILE), site.path().join(KEY_FILE)).unwrap();
         assert!(matches!(open_error(site.path(), &kiosk()), IdentityError::OtherKey { .. }));
     }
@@ -179,7 +218,7 @@ mod tests {
     #[test]
     fn damaged_files_are_named() {
         let site = tempfile::tempdir().unwrap();
-        request(&kiosk(), site.path()).unwrap();
+        request(&kiosk(), site.path(), Holder::File).unwrap();
         sign_request(site.path());
         for (file, bytes) in [
             (CERTIFICATE_FILE, &b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"[..]),

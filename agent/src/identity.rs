@@ -6,6 +6,8 @@
 //! **Start** with [`Identity::open`].
 
 pub mod key;
+#[cfg(feature = "tpm")]
+pub(crate) mod tpm;
 
 use std::fmt;
 use std::fs;
@@ -25,9 +27,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-use key::{DeviceKey, FileKey, TlsKey};
+use key::{DeviceKey, TlsKey};
 
-/// Name of the private key's file in the site folder: PKCS#8 PEM, readable by its owner only.
+/// Name of the private key's file in the site folder: PKCS#8 PEM or, of a key in a TPM, TSS2 PEM; readable by its owner only.
 pub const KEY_FILE: &str = "device.key";
 /// Name of the certificate's file: the device's own first, then any intermediates.
 pub const CERTIFICATE_FILE: &str = "device.pem";
@@ -105,6 +107,25 @@ pub enum IdentityError {
         /// The file.
         file: PathBuf,
     },
+    /// The chip that holds the key cannot be had, is another one, or refuses.
+    #[error(
+        "the key in {file} cannot be loaded into the TPM at {place}: {why}; it works only in the chip that made it: see \
+         that the chip is there and this user may use it, or enrol the device again"
+    )]
+    Tpm {
+        /// The file.
+        file: PathBuf,
+        /// Where the chip is, as TPM2TOOLS_TCTI names it.
+        place: String,
+        /// What the chip or its library said.
+        why: String,
+    },
+    /// The key is in a TPM, the program knows none.
+    #[error("{file} is a key in a TPM, and this program was built without: build it with `--features tpm`")]
+    NoTpm {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file holds no certificate that can be read.
     #[error("{file} holds no readable X.509 certificate in PEM: {why}")]
     CertificateFormat {
@@ -142,7 +163,7 @@ impl Identity {
     /// An expired certificate is no error here: the broker's refusal and [`CertificateFacts::days_left`] tell, and the
     /// kiosk must still start to say so.
     pub fn open(site: &Path, device: &DeviceId) -> Result<Self, IdentityError> {
-        Self::with_key(site, device, Arc::new(FileKey::open(site, device)?))
+        Self::with_key(site, device, key::open(site, device)?)
     }
 
     /// The same with a key that was opened already.

@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use didar_agent::config::{Config, LampsDevice};
 use didar_agent::identity::KEY_FILE;
-use didar_agent::identity::key::FileKey;
+use didar_agent::identity::key::{self, Holder};
 use didar_agent::lamps::guard;
 use didar_agent::time::SystemClock;
 use didar_agent::uplink::trust::TrustAnchor;
@@ -73,6 +73,9 @@ enum Order {
         /// The configuration.
         #[arg(long, default_value = "/etc/didar/agent.toml")]
         config: PathBuf,
+        /// A key that is made now is made in the machine's TPM 2.0.
+        #[arg(long)]
+        tpm: bool,
     },
     /// Shows "out of service" and tells the centre why, until it is stopped: for a supervisor that has given up starting
     /// the agent.
@@ -96,6 +99,9 @@ enum Order {
         /// The folder for `device.key` and `device.csr`.
         #[arg(long)]
         site: PathBuf,
+        /// The key is made in the machine's TPM 2.0.
+        #[arg(long)]
+        tpm: bool,
     },
 }
 
@@ -114,8 +120,8 @@ fn main() -> ExitCode {
         Order::Trial(arguments) => tried::trial(&arguments, &mut std::io::stdout()),
         Order::OutOfService { config } => stand_in(&config),
         Order::LampGuard { config } => guard_lamps(&config),
-        Order::Enrol { config } => enrol(&config),
-        Order::EnrolRequest { device, site } => enrol_request(&device, &site),
+        Order::Enrol { config, tpm } => enrol(&config, holder(tpm)),
+        Order::EnrolRequest { device, site, tpm } => enrol_request(&device, &site, holder(tpm)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -146,20 +152,24 @@ fn guard_lamps(config: &std::path::Path) -> anyhow::Result<()> {
     }
 }
 
-fn enrol(config: &std::path::Path) -> anyhow::Result<()> {
+fn holder(tpm: bool) -> Holder {
+    if tpm { Holder::Tpm } else { Holder::File }
+}
+
+fn enrol(config: &std::path::Path, holder: Holder) -> anyhow::Result<()> {
     let config = Config::read(config)?;
     let at = config.enrolment.as_ref().context("the configuration has no [enrolment]: enrol with enrol-request")?;
     if !config.site.join(KEY_FILE).exists() {
-        enrol::request(&config.device, &config.site)?;
+        enrol::request(&config.device, &config.site, holder)?;
     }
-    let key = FileKey::open(&config.site, &config.device)?;
+    let key = key::open(&config.site, &config.device)?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::new(SystemClock::new(0)))?);
     let show = |fingerprint: &Hash| {
         // Nobody may be looking; the request waits all the same.
         let _ = show_request(&config.device, fingerprint);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
-    runtime.block_on(est::enrol((at, &trust), &config.site, &config.device, &key, show))?;
+    runtime.block_on(est::enrol((at, &trust), &config.site, &config.device, key.as_ref(), show))?;
     writeln!(std::io::stdout().lock(), "enrolled     {}", config.device)?;
     Ok(())
 }
@@ -176,8 +186,8 @@ fn show_request(device: &DeviceId, fingerprint: &Hash) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-fn enrol_request(device: &DeviceId, site: &std::path::Path) -> anyhow::Result<()> {
-    let made = enrol::request(device, site)?;
+fn enrol_request(device: &DeviceId, site: &std::path::Path, holder: Holder) -> anyhow::Result<()> {
+    let made = enrol::request(device, site, holder)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "request      {}", made.request.display())?;
     writeln!(out, "fingerprint  {}", hex::encode(made.key_fingerprint))?;

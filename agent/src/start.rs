@@ -12,7 +12,7 @@ use didar_agent::buzzer::{Buzzer, BuzzerLine};
 use didar_agent::camera::meter::Meter;
 use didar_agent::config::{Config, LampsDevice};
 use didar_agent::display::Display;
-use didar_agent::edge::{Clock, Outbox};
+use didar_agent::edge::{Clock, Lamps, Outbox};
 use didar_agent::identity::Identity;
 use didar_agent::journal::Journal;
 use didar_agent::lamps::guard::Guard;
@@ -159,24 +159,11 @@ async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) 
     warn_of_expiry(&identity, clock.as_ref());
     let models = Models::load(&config.models)?;
     let references = perception::references(&models);
-    let Devices { camera, mut lamps, screen } = board::open(&config.board, &clock, meter)?;
+    let Edges { mut lamps, perception, display } = edges(config, &models, &clock, meter, &events)?;
     if let (LampsDevice::Lines(_), Err(error)) = (&config.board.lamps, lamps.set(Light::Off)) {
         tracing::error!("{error}");
         events.send(Event::Fault(Reason::LampFault)).await?;
     }
-    let display = screen
-        .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
-        .transpose()
-        .with_context(|| format!("board {}", config.board.name))?;
-    let settings = perception::Settings {
-        shape: config.board.code,
-        camera: config.board.facts.clone(),
-        placement: config.placement.clone(),
-        stall: config.board.stall,
-        meter: Arc::clone(meter),
-    };
-    let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
-    let perception = Perception::start(camera, &models, settings, viewfinder, events.clone())?;
     let trust = Arc::new(TrustAnchor::open(&config.site, Arc::clone(&clock))?);
     if let Some(at) = config.enrolment.clone() {
         tokio::spawn(renew::keep_current(at, Arc::clone(&trust), Arc::clone(&identity), Arc::clone(&clock)));
@@ -206,6 +193,38 @@ async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) 
         state: LoopState::default(),
     };
     Ok((agent, faults))
+}
+
+/// What sees, lights and shows; a kiosk without a screen has no display.
+pub(crate) struct Edges {
+    pub(crate) lamps: Box<dyn Lamps>,
+    pub(crate) perception: Perception,
+    pub(crate) display: Option<Display>,
+}
+
+/// Opens the board's devices and starts the two threads that turn with them.
+pub(crate) fn edges(
+    config: &Config,
+    models: &Models,
+    clock: &Arc<dyn Clock>,
+    meter: &Arc<Meter>,
+    events: &mpsc::Sender<Event>,
+) -> Result<Edges> {
+    let Devices { camera, lamps, screen } = board::open(&config.board, clock, meter)?;
+    let display = screen
+        .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
+        .transpose()
+        .with_context(|| format!("board {}", config.board.name))?;
+    let settings = perception::Settings {
+        shape: config.board.code,
+        camera: config.board.facts.clone(),
+        placement: config.placement.clone(),
+        stall: config.board.stall,
+        meter: Arc::clone(meter),
+    };
+    let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
+    let perception = Perception::start(camera, models, settings, viewfinder, events.clone())?;
+    Ok(Edges { lamps, perception, display })
 }
 
 /// The buzzer; a kiosk whose buzzer is broken serves without.

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use didar_agent::attempt::event::Hint;
-use didar_agent::board::{self, Devices};
 use didar_agent::camera::meter::Meter;
 use didar_agent::config::{Config, LampsDevice};
-use didar_agent::display::Display;
 use didar_agent::edge::Clock;
 use didar_agent::measure::calibration::Calibration;
-use didar_agent::perception::{self, Perception};
+use didar_agent::perception;
 use didar_agent::time::SystemClock;
 use didar_agent::trial::folder::{Folder, PRESENTATIONS_MAX};
 use didar_agent::trial::record::{Ambient, Circumstances, Device, Distance, Record, Species};
 use didar_agent::trial::{Presented, Session};
 use didar_vision::Models;
 use tokio::sync::mpsc;
+
+use crate::start::{Edges, edges};
 
 /// What the tester says.
 #[derive(Args)]
@@ -107,20 +107,7 @@ fn open(config: &Config, models: &Models) -> Result<Session> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(crate::start::BUILT_MS));
     let meter = Arc::<Meter>::default();
     let (events, heard) = mpsc::channel(EVENTS_MAX);
-    let Devices { camera, lamps, screen } = board::open(&config.board, &clock, &meter)?;
-    let display = screen
-        .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
-        .transpose()
-        .with_context(|| format!("board {}", config.board.name))?;
-    let settings = perception::Settings {
-        shape: config.board.code,
-        camera: config.board.facts.clone(),
-        placement: config.placement.clone(),
-        stall: config.board.stall,
-        meter,
-    };
-    let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
-    let eyes = Perception::start(camera, models, settings, viewfinder, events)?;
+    let Edges { lamps, perception, display } = edges(config, models, &clock, &meter, &events)?;
     Ok(Session {
         device: config.device.clone(),
         shape: config.board.code,
@@ -128,7 +115,7 @@ fn open(config: &Config, models: &Models) -> Result<Session> {
         limits: config.limits,
         clock,
         lamps,
-        eyes: Box::new(eyes),
+        eyes: Box::new(perception),
         events: heard,
         display: display.map(|display| (display, config.language)),
     })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use didar_agent::attempt::event::{Ending, Outcome};
 use didar_agent::run::Refusal;
+use didar_liveness::Policy;
 use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, Ending as WireEnding, VerdictOutcome};
 use didar_protocol::reason::Reason;
@@ -34,6 +35,11 @@ async fn the_right_person_is_granted_and_the_record_arrives() {
     assert_eq!(seen.attempts.len(), 1, "one letter for one challenge");
     assert!(matches!(&seen.attempts[0].ending, WireEnding::Proved { template, .. } if template.values() == [1, 2, 3]));
     assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
+    let judged_by = seen.records.iter().find_map(|entry| match entry {
+        AuditEntry::Attempt { policy_version, .. } => Some(*policy_version),
+        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => None,
+    });
+    assert_eq!(judged_by, Some(Policy::shipped().version), "the device's own, not the centre's");
     assert_eq!(seen.lamps.last(), Some(&Light::Off));
     assert_eq!(seen.lamps.iter().filter(|light| **light != Light::Off).count(), seen.lit_slots);
 }

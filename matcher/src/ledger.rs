@@ -59,6 +59,9 @@ pub struct Entry {
     /// SHA-256 of the audit record or of the attempt's bytes, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// Version of the liveness policy: in `decided` the centre's, in `audited` the device's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<u32>,
     /// In words; no person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

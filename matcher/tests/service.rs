@@ -46,6 +46,7 @@ fn the_right_person_is_granted_and_becomes_the_reference() {
     assert_eq!(outcome(&site.verdict(&kiosk, &kiosk.proof(&second, 110), NOW + 6000)), GRANT);
     let told: Vec<String> = site.ledger().iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect();
     assert_eq!(told, ["challenged", "decided", "referenced", "challenged", "decided"]);
+    assert_eq!(site.ledger()[1]["policy"], site::POLICY, "which policy the centre judged by");
 }
 
 #[test]
@@ -484,7 +485,12 @@ fn a_verdict_after_the_kiosks_record_is_marked_as_undelivered() {
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     let record = kiosk.record(1, [0; 32], ended(Some(challenge.attempt), Outcome::TimeOut));
     site.handle(&kiosk, Lane::Audit, &record, NOW + 1000);
-    assert_eq!(site.ledger().pop().unwrap()["what"], "audited");
+    let audited = site.ledger().pop().unwrap();
+    assert_eq!(
+        (audited["what"].as_str(), audited["policy"].as_u64()),
+        (Some("audited"), Some(1)),
+        "the device's policy"
+    );
     site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000);
     let marks = site.ledger().iter().filter(|line| line["what"] == "undelivered").count();
     assert_eq!(marks, 1);

@@ -30,6 +30,8 @@ pub struct KioskSite {
     pub api: PathBuf,
     /// The socket of the simulated devices.
     pub bridge: PathBuf,
+    /// `NAME=VALUE`: what every run of the agent finds in its environment.
+    pub environment: Vec<String>,
     folder: PathBuf,
     agent: PathBuf,
     id: String,
@@ -175,6 +177,7 @@ impl Site {
             config: folder.join("agent.toml"),
             api: sockets.join(format!("{id}.api")),
             bridge: sockets.join(format!("{id}.bridge")),
+            environment: Vec::new(),
             folder,
             agent: self.programs.agent.clone(),
             id: id.to_owned(),
@@ -262,13 +265,18 @@ impl KioskSite {
 
     /// Runs `didar-agent enrol`; its output, or an error with what it said.
     pub fn enrol(&self) -> Result<String> {
-        process::run(&self.agent, &["enrol", "--config", path(&self.config)?])
+        self.run(&["enrol"])
+    }
+
+    /// The same with a key that the machine's TPM makes.
+    pub fn enrol_in_the_chip(&self) -> Result<String> {
+        self.run(&["enrol", "--tpm"])
     }
 
     /// Starts `didar-agent enrol`, which waits for the operator.
     pub fn start_enrolment(&self) -> Result<Process> {
         let log = self.folder.join("enrol.log");
-        Process::start("didar-agent enrol", &self.agent, &["enrol", "--config", path(&self.config)?], &log)
+        Process::start("didar-agent enrol", "env".as_ref(), &self.order(&["enrol"], &[])?, &log)
     }
 
     /// Whether the certificate in the kiosk's folder is its own.
@@ -278,20 +286,19 @@ impl KioskSite {
 
     /// Runs `didar-agent check`; its output, or an error with what it said.
     pub fn check(&self) -> Result<String> {
-        process::run(&self.agent, &["check", "--config", path(&self.config)?])
+        self.run(&["check"])
     }
 
     /// Runs `didar-agent doctor --json` while the agent does not run; its findings, whatever they are.
     pub fn doctor(&self) -> Result<serde_json::Value> {
-        let arguments = ["doctor", "--json", "--config", path(&self.config)?];
-        let output = std::process::Command::new(&self.agent).args(arguments).output()?;
+        let output = std::process::Command::new("env").args(self.order(&["doctor", "--json"], &[])?).output()?;
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("reading its findings; it said {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Runs `didar-agent calibrate` while the agent does not run; its output, or an error with what it said.
     pub fn calibrate(&self) -> Result<String> {
-        process::run(&self.agent, &["calibrate", "--config", path(&self.config)?])
+        self.run(&["calibrate"])
     }
 
     /// Starts the agent and waits until it is ready.
@@ -307,18 +314,27 @@ impl KioskSite {
     /// Starts what stands in for an agent that keeps failing.
     pub fn stand_in(&self) -> Result<Process> {
         let log = self.folder.join("out-of-service.log");
-        Process::start("didar-agent", &self.agent, &["out-of-service", "--config", path(&self.config)?], &log)
+        Process::start("didar-agent", "env".as_ref(), &self.order(&["out-of-service"], &[])?, &log)
     }
 
     fn start_in(&self, environment: &[&str]) -> Result<RunningAgent> {
         let log = self.folder.join("agent.log");
-        let order = [path(&self.agent)?, "run", "--config", path(&self.config)?];
-        let process = Process::start("didar-agent", "env".as_ref(), &[environment, &order].concat(), &log)?;
+        let process = Process::start("didar-agent", "env".as_ref(), &self.order(&["run"], environment)?, &log)?;
         let line = process
             .wait_for_line(READY, |line| line.starts_with("ready"))
             .with_context(|| format!("see {}", log.display()))?;
         let ready_ms = line.split_whitespace().find_map(|word| word.parse().ok());
         Ok(RunningAgent { process, ready_ms: ready_ms.with_context(|| format!("no time in {line:?}"))? })
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        process::run("env".as_ref(), &self.order(arguments, &[])?)
+    }
+
+    /// What `env` runs: the agent with `arguments` and this kiosk's configuration.
+    fn order<'a>(&'a self, arguments: &[&'a str], environment: &[&'a str]) -> Result<Vec<&'a str>> {
+        let own: Vec<&str> = self.environment.iter().map(String::as_str).collect();
+        Ok([&own, environment, &[path(&self.agent)?], arguments, &["--config", path(&self.config)?]].concat())
     }
 
     /// The device's id.

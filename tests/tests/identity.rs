@@ -12,7 +12,7 @@ use didar_agent::config::Config;
 use didar_agent::edge::{Clock as _, Letter, Uplink as _};
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
-use didar_agent::identity::key::FileKey;
+use didar_agent::identity::key::{self, Holder};
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::time::SystemClock;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
@@ -84,12 +84,12 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     // The code counts for that key only; the same key may ask again, because an answer can be lost.
     let caller = Caller::new(&kiosk)?;
     let device: DeviceId = "kiosk-0001".parse()?;
-    let key = FileKey::open(&caller.config.site, &device)?;
-    let csr = enrol::request_der(&device, &key)?;
+    let key = key::open(&caller.config.site, &device)?;
+    let csr = enrol::request_der(&device, key.as_ref())?;
     assert!(matches!(caller.ask(&csr, Some((&device, code.trim()))).await?, Answer::Issued(_)));
     let elsewhere = folder.path().join("thief");
-    enrol::request(&device, &elsewhere)?;
-    let stolen = enrol::request_der(&device, &FileKey::open(&elsewhere, &device)?)?;
+    enrol::request(&device, &elsewhere, Holder::File)?;
+    let stolen = enrol::request_der(&device, key::open(&elsewhere, &device)?.as_ref())?;
     let refused = caller.ask(&stolen, Some((&device, code.trim()))).await;
     assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
     let refused = caller.ask(&csr, Some((&device, "guessed"))).await;

@@ -38,28 +38,14 @@ main() {
     headers
 }
 
-# Debian and Ubuntu packages that the build needs: pip for the library, libclang for bindgen, OpenSSL's headers for the
-# build script of tflitec (it links curl, though nothing is downloaded by it).
+# What the build needs: pip for the library, libclang for bindgen, OpenSSL's headers for the build script of tflitec (it
+# links curl, though nothing is downloaded by it).
 install_missing() {
-    local missing=()
-    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3 python3-pip)
-    command -v cc >/dev/null || missing+=(build-essential)
-    command -v pkg-config >/dev/null || missing+=(pkg-config)
-    [[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
-    has_libclang || missing+=(libclang-dev)
-    [[ ${#missing[@]} -gt 0 ]] || return 0
-    command -v apt-get >/dev/null || fail "this build needs ${missing[*]}" "install them with the system's package manager"
-    local sudo=()
-    [[ $EUID -eq 0 ]] || sudo=(sudo)
-    say "installing ${missing[*]}"
-    "${sudo[@]}" apt-get update -qq || true
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-        fail "cannot install ${missing[*]}" "apt-get update && apt-get install ${missing[*]}"
-}
-
-has_libclang() {
-    [[ -n ${LIBCLANG_PATH:-} ]] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
+    local needed=(python3=python3 pip3=python3-pip cc=build-essential g++=build-essential
+        /usr/include/stdio.h=build-essential pkg-config=pkg-config
+        /usr/include/openssl/ssl.h=libssl-dev)
+    [[ -n ${LIBCLANG_PATH:-} ]] || needed+=('/usr/lib/llvm-*/lib/libclang*.so*=libclang-dev')
+    "$root/cross/install.sh" "${needed[@]}"
 }
 
 library() {

@@ -137,7 +137,7 @@ impl Machine {
             State::Proving { case, held, .. } => (case, Some(held), vec![Command::Lamps(Light::Off), Command::Rest]),
             State::Awaiting { mut case, held, .. } => {
                 let attempt = held.challenge.attempt;
-                case.attempt = Some((attempt, held.challenge.policy_version));
+                case.attempt = Some(attempt);
                 let unanswered =
                     matches!(outcome, Outcome::TimeOut | Outcome::Offline | Outcome::Cancelled | Outcome::Fault);
                 let forget = unanswered.then_some(Command::Forget(Question::Attempt(attempt)));
@@ -148,7 +148,7 @@ impl Machine {
                 return Vec::new();
             }
         };
-        let named = unsent.as_ref().map(|held| (held.challenge.attempt, held.challenge.policy_version));
+        let named = unsent.as_ref().map(|held| held.challenge.attempt);
         let record = case.record(now, outcome, reason, named);
         if let Some(held) = unsent.filter(|held| outcome != Outcome::Offline && now < held.expires) {
             orders.push(Command::Send(Box::new(Closing {

@@ -248,8 +248,6 @@ pub struct Record {
     pub started: Moment,
     /// When it ended.
     pub ended: Moment,
-    /// Version of the liveness policy that the challenge named; 0 without a challenge.
-    pub policy_version: u32,
     /// How long each stage took.
     pub stages: Stages,
 }

@@ -78,8 +78,8 @@ pub(super) struct Case {
     pub(super) asked: Option<Moment>,
     /// The challenge, while positioning.
     pub(super) held: Option<Held>,
-    /// The attempt that was sent, and its policy's version.
-    pub(super) attempt: Option<(AttemptId, u32)>,
+    /// The attempt that was sent.
+    pub(super) attempt: Option<AttemptId>,
     pub(super) stages: Stages,
 }
 
@@ -94,23 +94,15 @@ impl Case {
         Command::Ask(self.request.clone())
     }
 
-    pub(super) fn record(
-        &self,
-        now: Moment,
-        outcome: Outcome,
-        reason: Reason,
-        named: Option<(AttemptId, u32)>,
-    ) -> Record {
-        let attempt = named.or(self.attempt);
+    pub(super) fn record(&self, now: Moment, outcome: Outcome, reason: Reason, named: Option<AttemptId>) -> Record {
         Record {
-            attempt: attempt.map(|(id, _)| id),
+            attempt: named.or(self.attempt),
             request: self.request.id,
             initiator: self.request.initiator.clone(),
             outcome,
             reason,
             started: self.started,
             ended: now,
-            policy_version: attempt.map_or(0, |(_, version)| version),
             stages: self.stages,
         }
     }

@@ -1,7 +1,7 @@
 //! The device's private key behind one interface: whatever holds it signs, and nothing gives it away.
 //!
-//! **Here:** [`DeviceKey`], the key in a file ([`FileKey`]), and what TLS and certificate requests need to use one.
-//! **Not here:** the key in a TPM 2.0 (`tpm`, with the cargo feature of that name).
+//! **Here:** [`DeviceKey`], who holds one ([`open`], [`Holder`]), the key in a file ([`FileKey`]), and what TLS and certificate
+//! requests need to use one. **Not here:** the key in a TPM 2.0 (`tpm`, with the cargo feature of that name).
 
 use std::fmt;
 use std::fs;
@@ -39,33 +39,64 @@ pub struct FileKey {
     point: Vec<u8>,
 }
 
-impl FileKey {
-    /// Opens the device's key: systemd's credential `device.key` where the unit has one, else the site folder's file.
-    ///
-    /// # Errors
-    /// When it is absent, others may read it, or it is no P-256 key.
-    pub fn open(site: &Path, device: &DeviceId) -> Result<Self, IdentityError> {
-        Self::read(&key_file(site, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref().map(Path::new)), device)
-    }
+/// Who keeps a key that is yet to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The file itself, PKCS#8.
+    File,
+    /// The machine's TPM 2.0; the file holds what only this chip can open.
+    Tpm,
+}
 
-    fn read(file: &Path, device: &DeviceId) -> Result<Self, IdentityError> {
-        let unreadable = |cause| IdentityError::Read {
-            file: file.to_owned(),
-            cause,
-            cure: format!("run `didar-agent enrol-request --device {device} --site {}`", parent(file).display()),
-        };
-        // Mode 0400 (a systemd credential) is as good as 0600: what counts is that nobody else reads it.
-        let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(IdentityError::KeyMode { file: file.to_owned(), mode });
-        }
-        let text = Zeroizing::new(read_bounded(file).map_err(unreadable)?);
-        let malformed = || IdentityError::KeyFormat { file: file.to_owned() };
-        let text = std::str::from_utf8(&text).map_err(|_| malformed())?;
-        let key = SigningKey::from_pkcs8_pem(text).map_err(|_| malformed())?;
-        let point = key.verifying_key().to_sec1_point(false).as_bytes().to_vec();
-        Ok(Self { key, point })
+/// How the file of a key that a TPM holds begins: `-----BEGIN TSS2 PRIVATE KEY-----`.
+pub(super) const TPM_LABEL: &str = "TSS2 PRIVATE KEY";
+
+/// Opens the device's key: systemd's credential `device.key` where the unit has one, else the site folder's file. The file
+/// says who holds it.
+///
+/// # Errors
+/// When it is absent, others may read it, it is no P-256 key, or the chip that holds it cannot be had.
+pub fn open(site: &Path, device: &DeviceId) -> Result<Arc<dyn DeviceKey>, IdentityError> {
+    read(&key_file(site, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref().map(Path::new)), device)
+}
+
+/// Opens the key of this file.
+pub(crate) fn read(file: &Path, device: &DeviceId) -> Result<Arc<dyn DeviceKey>, IdentityError> {
+    let unreadable = |cause| IdentityError::Read {
+        file: file.to_owned(),
+        cause,
+        cure: format!("run `didar-agent enrol-request --device {device} --site {}`", parent(file).display()),
+    };
+    // Mode 0400 (a systemd credential) is as good as 0600: what counts is that nobody else reads it.
+    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::KeyMode { file: file.to_owned(), mode });
     }
+    let text = Zeroizing::new(read_bounded(file).map_err(unreadable)?);
+    let malformed = || IdentityError::KeyFormat { file: file.to_owned() };
+    if der::pem::decode_label(&text).map_err(|_| malformed())? == TPM_LABEL {
+        return in_the_chip(file, &text);
+    }
+    let text = std::str::from_utf8(&text).map_err(|_| malformed())?;
+    let key = SigningKey::from_pkcs8_pem(text).map_err(|_| malformed())?;
+    let point = key.verifying_key().to_sec1_point(false).as_bytes().to_vec();
+    Ok(Arc::new(FileKey { key, point }))
+}
+
+#[cfg(feature = "tpm")]
+fn in_the_chip(file: &Path, text: &[u8]) -> Result<Arc<dyn DeviceKey>, IdentityError> {
+    let (_, der) = der::pem::decode_vec(text).map_err(|_| IdentityError::KeyFormat { file: file.to_owned() })?;
+    let key = super::tpm::TpmKey::load(&der).map_err(|cause| IdentityError::Tpm {
+        file: file.to_owned(),
+        place: super::tpm::place(),
+        why: cause.to_string(),
+    })?;
+    Ok(Arc::new(key))
+}
+
+#[cfg(not(feature = "tpm"))]
+fn in_the_chip(file: &Path, _: &[u8]) -> Result<Arc<dyn DeviceKey>, IdentityError> {
+    Err(IdentityError::NoTpm { file: file.to_owned() })
 }
 
 impl DeviceKey for FileKey {
@@ -156,12 +187,12 @@ mod tests {
     fn a_credential_of_systemd_goes_before_the_file() {
         let (site, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let device: DeviceId = "kiosk-7".parse().unwrap();
-        crate::enrol::request(&device, site.path()).unwrap();
+        crate::enrol::request(&device, site.path(), Holder::File).unwrap();
         assert_eq!(key_file(site.path(), Some(credentials.path())), site.path().join(KEY_FILE));
         let credential = credentials.path().join(KEY_FILE);
         fs::copy(site.path().join(KEY_FILE), &credential).unwrap();
         fs::set_permissions(&credential, fs::Permissions::from_mode(0o400)).unwrap();
         assert_eq!(key_file(site.path(), Some(credentials.path())), credential);
-        assert!(FileKey::read(&credential, &device).is_ok());
+        assert!(read(&credential, &device).is_ok());
     }
 }

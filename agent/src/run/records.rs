@@ -8,6 +8,7 @@ use didar_protocol::message::{AuditEntry, Challenge, Outcome, Receipt};
 use didar_protocol::reason::Reason;
 
 use super::{Agent, logged};
+use crate::ask;
 use crate::attempt::event::{Event, Request};
 use crate::edge::Letter;
 use crate::time::Moment;
@@ -52,7 +53,7 @@ impl Agent {
             reason: Reason::Stopping,
             started_ms: now_ms,
             ended_ms: now_ms,
-            policy_version: 0,
+            policy_version: ask::policy_version(None),
         };
         self.intend(request.hash, entry)
     }
@@ -62,7 +63,8 @@ impl Agent {
         match self.state.intent.clone() {
             Some((hash, mut entry)) if hash == challenge.request_hash => {
                 if let AuditEntry::Attempt { attempt, policy_version, .. } = &mut entry {
-                    (*attempt, *policy_version) = (Some(challenge.attempt), challenge.policy_version);
+                    *attempt = Some(challenge.attempt);
+                    *policy_version = ask::policy_version(*attempt);
                 }
                 self.intend(hash, entry)
             }

@@ -208,11 +208,8 @@ fn number(file: &Path, device: &str) -> Option<u32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use didar_liveness::{Policy, TranscriptBuilder};
-    use didar_protocol::light_code::{CodeShape, Light};
-    use didar_protocol::message::{Motion, PassiveSummary};
+    use didar_liveness::Policy;
     use didar_protocol::reason::Reason;
-    use didar_protocol::transcript::{CameraFacts, Spectrum};
 
     use super::super::record::Species;
     use super::*;
@@ -225,28 +222,10 @@ mod tests {
         Circumstances { species: species.parse().unwrap(), subject: Some(3), distance: None, ambient: None }
     }
 
+    /// The room's light hides everything: inconclusive.
     fn captured() -> Presented {
-        let camera = CameraFacts {
-            gamma_milli: 2200,
-            frame_us: 33_333,
-            exposure_us: 12_000,
-            delay_us: 400,
-            baseline_mm: 90,
-            readout_us: 0,
-            focal_px10: 7_300,
-            noise_milli: 0,
-            spectrum: Spectrum::ColourNoFilter,
-        };
-        let code = vec![Light::Off; 12];
-        let transcript = TranscriptBuilder::new(CodeShape::AT_30, &code, camera).finish();
-        let (passive, motion) = (PassiveSummary::default(), Motion::default());
-        Presented::Captured(Box::new(didar_liveness::Recording {
-            transcript,
-            code,
-            passive,
-            motion,
-            continuity_milli: 0,
-        }))
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../liveness/vectors/too-much-infrared.cbor");
+        Presented::Captured(Box::new(recorded::read(&std::fs::read(file).unwrap()).unwrap()))
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 
 use super::{NOW_MS, Script, Seen, device};
 
+/// A centre whose policy is another one than the device's.
+const OTHER_POLICY: u32 = 9_000;
+
 /// A matcher in memory.
 pub(crate) struct Matcher {
     script: Script,
@@ -28,7 +31,7 @@ fn pair() -> SealKeyPair {
 }
 
 pub(crate) fn keys() -> MatcherKeys {
-    MatcherKeys { seal_keys: vec![pair().public().clone()], policy_version: 1, server_time_ms: NOW_MS }
+    MatcherKeys { seal_keys: vec![pair().public().clone()], policy_version: OTHER_POLICY, server_time_ms: NOW_MS }
 }
 
 impl Matcher {
@@ -57,7 +60,7 @@ impl Matcher {
             nonce: sha256(request.request.as_bytes()),
             stage: Stage::Subsequent,
             picture: false,
-            policy_version: 1,
+            policy_version: OTHER_POLICY,
             server_time_ms: NOW_MS,
             expires_ms: NOW_MS + 60_000,
             seal_key: self.pair.public().clone(),

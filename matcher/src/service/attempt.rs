@@ -126,6 +126,7 @@ impl Centre {
             reason: Some(reason.name().into()),
             figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             hash: Some(hex::encode(body_hash)),
+            policy: Some(self.witness.policy_version()),
             note: alarm.map(Into::into),
             ..self.entry_of(challenge, now_ms)
         })?;

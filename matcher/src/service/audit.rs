@@ -79,7 +79,8 @@ impl Centre {
             ..self.entry(now_ms)
         };
         match &record.entry {
-            AuditEntry::Attempt { attempt, request, initiator, outcome, reason, .. } => {
+            AuditEntry::Attempt { attempt, request, initiator, outcome, reason, policy_version, .. } => {
+                entry.policy = attempt.map(|_| *policy_version);
                 entry.attempt = attempt.map(|attempt| attempt.to_string());
                 entry.request = Some(request.to_string());
                 entry.initiator = Some(initiator.to_string());

@@ -37,7 +37,7 @@ pub enum AuditEntry {
         started_ms: u64,
         /// When it ended, Unix milliseconds.
         ended_ms: u64,
-        /// Version of the liveness policy.
+        /// Version of the liveness policy that the device judges by; 0 without an attempt.
         policy_version: u32,
     },
     /// Records were lost because the outbox was full.

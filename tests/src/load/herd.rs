@@ -15,6 +15,7 @@ use didar_agent::attempt::{Event, Language};
 use didar_agent::edge::{Clock, Letter, Question, Uplink as _};
 use didar_agent::enrol;
 use didar_agent::identity::Identity;
+use didar_agent::identity::key::Holder;
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::time::{Moment, SystemClock};
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
@@ -147,7 +148,7 @@ fn enrol(site: &Site, devices: usize) -> Result<Vec<Device>> {
     for number in 0..devices {
         let id: DeviceId = format!("herd-{number:04}").parse()?;
         let folder = centre.with_file_name("herd").join(id.as_str());
-        let enrolment = enrol::request(&id, &folder)?;
+        let enrolment = enrol::request(&id, &folder, Holder::File)?;
         let csr = std::fs::read_to_string(&enrolment.request)?;
         let pem = ca.sign_device(&csr, &id, Validity { issued_ms: now_ms, days: DAYS })?;
         work.add_device(&id, &Certificate::from_pem(&pem)?, &[INITIATOR.parse()?], now_ms)?;
