@@ -5,11 +5,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use didar_protocol::light_code::Light;
 
 use crate::bridge::{self, BridgeCamera, BridgeLamps, BridgeScreen};
 use crate::camera::meter::Meter;
+use crate::camera::pair::{PairCamera, Sensor};
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{Board, CameraDevice, LampsDevice, ScreenDevice};
 use crate::edge::{Camera, Clock, LampError, Lamps, Screen};
@@ -47,10 +49,10 @@ pub fn open(board: &Board, clock: &Arc<dyn Clock>, meter: &Arc<Meter>) -> Result
     };
     let (camera, bridge_lamps, bridge_screen) = match bridge {
         Some((camera, lamps, screen)) => (Box::new(camera) as Box<dyn Camera>, Some(lamps), Some(screen)),
-        None => (camera(board, clock, meter)?, None, None),
+        None => (one(board, &board.camera, clock, meter)?, None, None),
     };
     Ok(Devices {
-        camera,
+        camera: with_colour(board, camera, clock)?,
         lamps: lamps(&board.lamps, clock, bridge_lamps),
         screen: screen(&board.screen, bridge_screen),
     })
@@ -69,15 +71,35 @@ fn bridge(
     bridge::devices(socket, size, Arc::clone(clock), Arc::clone(meter))
 }
 
-fn camera(board: &Board, clock: &Arc<dyn Clock>, meter: &Arc<Meter>) -> Result<Box<dyn Camera>, BoardError> {
-    Ok(match &board.camera {
+/// `camera`, and the colour sensor beside it where the board has one; that one's frames are counted by nobody, as a lost one
+/// leaves an infrared frame alone.
+fn with_colour(board: &Board, camera: Box<dyn Camera>, clock: &Arc<dyn Clock>) -> Result<Box<dyn Camera>, BoardError> {
+    let Some(colour) = &board.colour else { return Ok(camera) };
+    let infrared = Sensor { camera, name: board.camera.place() };
+    let camera = one(board, &colour.device, clock, &Arc::default())?;
+    let beside = Sensor { camera, name: colour.device.place() };
+    let frame = Duration::from_micros(board.facts.frame_us.into());
+    Ok(Box::new(PairCamera::new(infrared, beside, frame, colour.apart)))
+}
+
+/// One sensor of `board`, whichever it is.
+///
+/// # Errors
+/// The program lacks a driver.
+pub fn one(
+    board: &Board,
+    device: &CameraDevice,
+    clock: &Arc<dyn Clock>,
+    meter: &Arc<Meter>,
+) -> Result<Box<dyn Camera>, BoardError> {
+    Ok(match device {
         CameraDevice::Bridge(socket) => Box::new(bridge(board, socket, clock, meter).0),
         CameraDevice::V4l2(settings) => {
             Box::new(V4l2Camera::new(settings.clone(), Arc::clone(clock), Arc::clone(meter)))
         }
         #[cfg(feature = "nokhwa")]
         CameraDevice::Nokhwa { index, need } => {
-            let length = std::time::Duration::from_micros((board.facts.exposure_us + board.facts.readout_us).into());
+            let length = Duration::from_micros((board.facts.exposure_us + board.facts.readout_us).into());
             let (clock, meter) = (Arc::clone(clock), Arc::clone(meter));
             Box::new(crate::camera::nokhwa::NokhwaCamera::new(*index, need.clone(), length, clock, meter))
         }
@@ -97,8 +119,8 @@ fn lamps(device: &LampsDevice, clock: &Arc<dyn Clock>, bridge: Option<BridgeLamp
 fn screen(device: &ScreenDevice, bridge: Option<BridgeScreen>) -> Option<Box<dyn Screen>> {
     match (device, bridge) {
         (ScreenDevice::Bridge { .. }, Some(screen)) => Some(Box::new(screen)),
-        (ScreenDevice::FrameBuffer { device, width, height }, _) => {
-            Some(Box::new(FrameBuffer::new(device, (*width, *height))))
+        (ScreenDevice::FrameBuffer { device, turn, width, height }, _) => {
+            Some(Box::new(FrameBuffer::new(device, (*width, *height), *turn)))
         }
         (ScreenDevice::Spi(panel), _) => Some(Box::new(SpiScreen::new(panel.clone()))),
         (ScreenDevice::Bridge { .. }, None) | (ScreenDevice::None, _) => None,

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use board::{Board, CameraDevice, LampsDevice, ScreenDevice};
+pub use board::{Board, CameraDevice, ColourSensor, LampsDevice, ScreenDevice};
 use didar_protocol::id::{DeviceId, Env};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

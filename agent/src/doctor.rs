@@ -17,9 +17,9 @@ use didar_agent::board::{self, Devices};
 use didar_agent::camera::meter::Meter;
 use didar_agent::config::{Board, Config, LampsDevice};
 use didar_agent::edge::{Clock, Screen};
-use didar_agent::measure::Bench;
 use didar_agent::measure::calibration::Calibration;
 use didar_agent::measure::pulse::{Exposure, LEAST_LIGHT, median};
+use didar_agent::measure::{Bench, Pairs};
 use didar_agent::time::SystemClock;
 use didar_protocol::light_code::Light;
 use didar_vision::Unpacker;
@@ -128,14 +128,17 @@ fn examine(mut config: Config) -> Vec<Finding> {
         }
     }
     match bench(&config.board) {
-        Ok((mut bench, screen)) => {
-            let camera = devices::camera(&mut bench, &config.board);
-            let lamps = devices::lamps(&mut bench, &config, &camera);
-            findings.push(camera);
-            findings.extend(lamps);
-            bench.camera.rest();
-            findings.push(devices::screen(screen));
-        }
+        Ok((mut bench, screen)) => match devices::cameras(&mut bench, &config.board) {
+            Ok(cameras) => {
+                let seen = cameras.iter().all(|camera| camera.verdict != Verdict::Bad);
+                let lamps = devices::lamps(&mut bench, &config, seen);
+                findings.extend(cameras);
+                findings.extend(lamps);
+                bench.camera.rest();
+                findings.push(devices::screen(screen));
+            }
+            Err(error) => findings.push(Finding::bad("board", error.to_string(), "change the board's file", json!({}))),
+        },
         Err(error) => findings.push(Finding::bad("board", format!("{error:#}"), "change the board's file", json!({}))),
     }
     findings.push(surroundings::clock());
@@ -178,6 +181,7 @@ pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
     }
     let (mut bench, _) = bench(board)?;
     let run = bench.frames(PULSES * 2, rate(board)).context("taking frames")?;
+    let pairs = board.colour.as_ref().map(|_| bench.pairs(PULSES * 2, rate(board))).transpose().context("pairing")?;
     let (light, delays) = bench.respond(Light::Both, None, (exposure(board), rate(board)), PULSES)?;
     bench.camera.rest();
     if light < LEAST_LIGHT {
@@ -207,6 +211,9 @@ pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
     writeln!(out, "delay     {delay} us from the order to the light, {found} of {PULSES} pulses, {spread} us apart")?;
     writeln!(out, "light     {light:.1} code values")?;
     writeln!(out, "rate      {:.2} frames a second, {} lost", run.rate, run.counts.lost)?;
+    if let Some(Pairs { pairs, alone, apart_us }) = pairs {
+        writeln!(out, "sensors   {pairs} pairs at most {apart_us} us apart, {alone} frames alone")?;
+    }
     writeln!(out, "kept      {}", kept.display())?;
     Ok(())
 }

@@ -29,6 +29,9 @@ pub struct Frame<'a> {
     pub captured_at: Moment,
     /// The bytes, where the driver put them.
     pub pixels: &'a [u8],
+    /// What the colour sensor beside an infrared one saw at the same time. `None` on boards with one sensor, and where no
+    /// frame of that time came.
+    pub beside: Option<&'a Frame<'a>>,
 }
 
 /// Which of the frames that are ready.
@@ -123,6 +126,31 @@ pub enum CameraError {
         path: String,
         /// How far, and in which direction.
         off: String,
+    },
+    /// Of two sensors, one sends nothing.
+    #[error(
+        "camera {other} sends frames and camera {path} beside it none; is it plugged in, and does it keep sensor.rate?"
+    )]
+    Alone {
+        /// The one that is silent.
+        path: String,
+        /// The one that sends.
+        other: String,
+    },
+    /// Two sensors do not see the same moments.
+    #[error(
+        "cameras {infrared} and {colour} expose {apart_us} us apart, colour.apart_us allows {allowed_us}: \
+         let one trigger the other, or state what they keep"
+    )]
+    Apart {
+        /// The one that sees the light code.
+        infrared: String,
+        /// The one that sees the face.
+        colour: String,
+        /// How far the nearest two frames lie apart, microseconds.
+        apart_us: u64,
+        /// How far they may.
+        allowed_us: u64,
     },
     /// The camera sends what we cannot read.
     #[error("camera {path} sent a frame that cannot be used: {why}")]

@@ -215,13 +215,7 @@ pub(crate) fn edges(
         .map(|screen| Display::start(screen, config.help.clone(), events.clone()))
         .transpose()
         .with_context(|| format!("board {}", config.board.name))?;
-    let settings = perception::Settings {
-        shape: config.board.code,
-        camera: config.board.facts.clone(),
-        placement: config.placement.clone(),
-        stall: config.board.stall,
-        meter: Arc::clone(meter),
-    };
+    let settings = perception::Settings::of(&config.board, &config.placement, meter);
     let viewfinder = display.as_ref().map(Display::viewfinder).unwrap_or_default();
     let perception = Perception::start(camera, models, settings, viewfinder, events.clone())?;
     Ok(Edges { lamps, perception, display })

@@ -8,8 +8,10 @@ mod kiosk;
 use std::time::Duration;
 
 use didar_agent::attempt::event::{Ending, Outcome};
+use didar_agent::journal::Entry;
 use didar_agent::run::Refusal;
 use didar_liveness::Policy;
+use didar_protocol::id::RequestId;
 use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, Ending as WireEnding, VerdictOutcome};
 use didar_protocol::reason::Reason;
@@ -128,6 +130,49 @@ async fn broken_lamps_end_the_attempt_and_the_next_one_finds_them_mended() {
     kiosk.until(|kiosk| kiosk.standing().faults.is_empty()).await;
     let second = kiosk.begin().await.unwrap();
     assert_eq!(kiosk.outcome(second).await.outcome, Outcome::Grant);
+}
+
+/// Whether an attempt has come to a state.
+type IsThere = fn(&Kiosk, RequestId) -> bool;
+
+/// In every state of an attempt: the camera's fault, then the camera again, then the next attempt in the same loop. While the
+/// proof is under way nobody needs a camera, and what was told stays told.
+#[tokio::test(start_paused = true)]
+async fn a_camera_that_is_pulled_in_any_state_ends_the_attempt_and_the_next_one_works() {
+    // A kiosk at which the attempt stays in the state that is wanted.
+    let nobody = Script { face: false, ..Script::default() };
+    let unanswered = Script { verdict: None, ..Script::default() };
+    let states: [(&str, Script, IsThere, Outcome); 4] = [
+        (
+            "positioning",
+            nobody,
+            |kiosk, id| kiosk.has_told(id, |entry| matches!(entry, Entry::Positioning(_))),
+            Outcome::Fault,
+        ),
+        ("proving", Script::default(), |kiosk, _| kiosk.is_lit(), Outcome::Fault),
+        ("awaiting", unanswered, |kiosk, _| kiosk.letters() == 1, Outcome::TimeOut),
+        ("showing", Script::default(), |kiosk, id| kiosk::ending(&kiosk.journal(), id).is_some(), Outcome::Grant),
+    ];
+    for (state, script, is_there, expected) in states {
+        let kiosk = Kiosk::start(script);
+        let id = kiosk.begin().await.unwrap();
+        kiosk.until(|kiosk| is_there(kiosk, id)).await;
+        kiosk.unplug_camera().await;
+        assert_eq!(kiosk.outcome(id).await.outcome, expected, "{state}");
+        assert!(!kiosk.is_lit(), "{state}");
+        kiosk.until(|kiosk| kiosk.standing().serving.is_none()).await;
+        let without = kiosk.begin().await.unwrap();
+        let ended = kiosk.outcome(without).await;
+        assert_eq!(
+            (ended.outcome, ended.reason),
+            (Outcome::Fault, Reason::CameraFault),
+            "{state}: begun without a camera"
+        );
+        kiosk.plug_camera().await;
+        kiosk.change(Script::default());
+        let next = kiosk.begin().await.unwrap();
+        assert_eq!(kiosk.outcome(next).await.outcome, Outcome::Grant, "{state}: the next attempt");
+    }
 }
 
 #[tokio::test(start_paused = true)]

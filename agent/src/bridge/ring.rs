@@ -85,6 +85,7 @@ impl Slot {
             sequence: self.sequence,
             captured_at: self.captured_at,
             pixels: &self.pixels,
+            beside: None,
         }
     }
 }

@@ -102,6 +102,7 @@ impl Camera for NokhwaCamera {
             sequence: self.sequence,
             captured_at: arrived.before(self.length),
             pixels: &pixels,
+            beside: None,
         });
         Ok(Got::Frame)
     }

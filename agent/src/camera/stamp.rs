@@ -24,6 +24,15 @@ pub struct Stamp {
     pub sequence: u32,
 }
 
+/// When a frame was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// When it was read.
+    pub at: Moment,
+    /// Since when it was waited for; `None` where it lay in the driver's ring already, for nobody knows how long.
+    pub awaited: Option<Moment>,
+}
+
 /// What became of a frame's stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
@@ -33,14 +42,15 @@ pub enum Read {
     Repeated,
     /// Stamped so much later than it was received.
     Ahead(Duration),
-    /// Stamped so long before it was received: another clock, or a ring that nobody emptied.
+    /// Stamped so long before it was waited for: another clock.
     Behind(Duration),
 }
 
 /// A frame cannot be stamped later than it was received; so much is the two clocks' rounding.
 const AHEAD_MAX: Duration = Duration::from_millis(2);
-/// A full ring of 32 buffers at 10 frames a second; older stamps are of another clock.
-const BEHIND_MAX: Duration = Duration::from_millis(3_200);
+/// From its stamp until a driver hands a frame over that is waited for, at most; older stamps are of another clock. A frame that
+/// lay in the ring may be older: a network that takes long looks at a full ring for seconds.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 /// A larger gap of numbers is a driver that began to count anew.
 const GAP_MAX: u32 = 10_000;
 
@@ -51,32 +61,24 @@ pub struct Stamps {
     length: Duration,
     frame: Duration,
     last: Option<Stamp>,
-    /// When a frame was received last.
-    received: Option<Moment>,
-    /// How long nobody came for frames, until those of that time are out of the ring.
-    away: Duration,
 }
 
 impl Stamps {
     /// For frames `frame` apart, whose exposure and readout take `length`.
     pub const fn new(length: Duration, frame: Duration) -> Self {
-        Self { length, frame, last: None, received: None, away: Duration::ZERO }
+        Self { length, frame, last: None }
     }
 
-    /// Reads the stamp of a frame that was received at `received`.
-    pub fn read(&mut self, stamp: Stamp, received: Moment) -> Read {
-        let ahead = stamp.at.since(received);
+    /// Reads the stamp of a frame that arrived so.
+    pub fn read(&mut self, stamp: Stamp, arrival: Arrival) -> Read {
+        let ahead = stamp.at.since(arrival.at);
         if ahead > AHEAD_MAX {
             return Read::Ahead(ahead);
         }
-        // A thread that was held up finds old frames in the ring: that is not the driver's clock.
-        self.away = self.away.max(received.since(self.received.replace(received).unwrap_or(received)));
-        let behind = received.since(stamp.at);
-        if behind > BEHIND_MAX + self.away {
+        // Reckoned from the beginning of the wait: a thread that was held up after it is no slow driver.
+        let behind = arrival.awaited.unwrap_or(stamp.at).since(stamp.at);
+        if behind > BEHIND_MAX {
             return Read::Behind(behind);
-        }
-        if behind <= BEHIND_MAX {
-            self.away = Duration::ZERO;
         }
         let lost = match self.last {
             Some(last) if stamp.at <= last.at => return Read::Repeated,
@@ -116,10 +118,14 @@ mod tests {
         Moment::from_nanos(at * 1_000_000)
     }
 
-    /// Reads frames of (stamp, received, number), in ms, at 30 frames a second with 20 ms of exposure and readout.
+    /// Reads frames of (stamp, received, number), in ms, at 30 frames a second with 20 ms of exposure and readout. Each was
+    /// waited for since a millisecond.
     fn read(marks: Marks, frames: &[(u64, u64, u32)]) -> Vec<Read> {
         let mut stamps = Stamps::new(Duration::from_millis(20), Duration::from_millis(33));
-        let one = |&(at, received, sequence)| stamps.read(Stamp { at: ms(at), marks, sequence }, ms(received));
+        let one = |&(at, received, sequence)| {
+            let arrival = Arrival { at: ms(received), awaited: Some(ms(received - 1)) };
+            stamps.read(Stamp { at: ms(at), marks, sequence }, arrival)
+        };
         frames.iter().map(one).collect()
     }
 
@@ -155,17 +161,21 @@ mod tests {
     fn stamps_that_cannot_be_are_named() {
         let found = read(Marks::Start, &[(5_160, 5_000, 0), (1_000, 5_000, 1), (4_990, 5_000, 2), (4_990, 5_030, 3)]);
         assert_eq!(found[0], Read::Ahead(Duration::from_millis(160)));
-        assert_eq!(found[1], Read::Behind(Duration::from_secs(4)));
+        assert_eq!(found[1], Read::Behind(Duration::from_millis(3_999)));
         assert!(matches!(found[2], Read::Exposed(..)));
         assert_eq!(found[3], Read::Repeated);
     }
+
     #[test]
-    fn frames_of_a_time_when_nobody_came_are_old_and_not_of_another_clock() {
-        let found = read(Marks::Start, &[(1_000, 1_010, 0), (1_033, 6_000, 1), (1_066, 6_001, 2), (5_990, 6_010, 3)]);
-        assert!(found.iter().all(|read| matches!(read, Read::Exposed(_, 0))), "{found:?}");
-        let late = read(Marks::Start, &[(1_000, 1_000, 0), (1_010, 2_000, 1), (1_020, 5_000, 2), (1_030, 5_010, 3)]);
-        assert!(late.iter().all(|read| matches!(read, Read::Exposed(..))), "{late:?}");
-        let slow = [(1_000, 1_000, 0), (1_010, 3_000, 1), (1_020, 4_000, 2), (1_030, 5_000, 3), (1_040, 6_300, 4)];
-        assert_eq!(read(Marks::Start, &slow)[4], Read::Behind(Duration::from_millis(5_260)));
+    fn frames_that_lay_in_the_ring_may_be_old_and_one_that_was_waited_for_may_not() {
+        let mut stamps = Stamps::new(Duration::from_millis(20), Duration::from_millis(33));
+        let mut read = |at, received, awaited: Option<u64>| {
+            let stamp = Stamp { at: ms(at), marks: Marks::Start, sequence: 0 };
+            stamps.read(stamp, Arrival { at: ms(received), awaited: awaited.map(ms) })
+        };
+        assert!(matches!(read(1_000, 6_000, None), Read::Exposed(..)), "nobody came for five seconds");
+        assert!(matches!(read(1_033, 6_130, None), Read::Exposed(..)), "and each look takes a while");
+        assert!(matches!(read(6_140, 9_000, Some(6_135)), Read::Exposed(..)), "held up after the wait");
+        assert_eq!(read(6_173, 9_100, Some(9_090)), Read::Behind(Duration::from_millis(2_917)));
     }
 }

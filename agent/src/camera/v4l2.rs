@@ -32,7 +32,7 @@ use super::knobs::{Held, Knobs, set_free};
 use super::let_go;
 use super::meter::Meter;
 use super::offer::{Need, Offer, Sizes};
-use super::stamp::Stamps;
+use super::stamp::{Arrival, Stamps};
 use crate::edge::{Camera, CameraError, Clock, Controls, Frame, Got, Pick};
 use intake::{Fault, accept};
 
@@ -193,12 +193,15 @@ impl Opened {
         // At most once around the ring: a camera faster than this loop must not hold it for ever.
         for _ in 0..BUFFERS_MAX {
             // `next` of `v4l` must not be called before a frame is ready: after a time-out it would queue twice.
-            if !ready(&self.handle, patience).map_err(Fault::Gone)? {
+            let begun = clock.now();
+            let waiting = !ready(&self.handle, Duration::ZERO).map_err(Fault::Gone)?;
+            if waiting && (patience.is_zero() || !ready(&self.handle, patience).map_err(Fault::Gone)?) {
                 return Ok(Got::Nothing);
             }
             patience = Duration::ZERO;
             let (bytes, meta) = stream.next().map_err(Fault::Gone)?;
-            let (captured_at, lost) = match accept(&mut self.stamps, meta, bytes.len(), clock.now()) {
+            let arrival = Arrival { at: clock.now(), awaited: waiting.then_some(begun) };
+            let (captured_at, lost) = match accept(&mut self.stamps, meta, bytes.len(), arrival) {
                 Ok(accepted) => accepted,
                 Err(Fault::Refused(why)) => {
                     meter.refused();
@@ -224,6 +227,7 @@ impl Opened {
                 sequence: meta.sequence,
                 captured_at,
                 pixels: &bytes[..(meta.bytesused as usize).min(bytes.len())],
+                beside: None,
             });
             return Ok(Got::Frame);
         }

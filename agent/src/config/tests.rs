@@ -4,6 +4,7 @@
 use didar_protocol::light_code::CodeShape;
 
 use super::*;
+use crate::panel::Turn;
 
 const AGENT: &str = include_str!("../../../firmware-config/agent.toml");
 const BRIDGE: &str = include_str!("../../../firmware-config/boards/bridge.toml");
@@ -76,6 +77,40 @@ fn a_board_says_what_it_is_made_of() {
     }
 }
 
+/// What comes of the board with two sensors after an edit.
+fn two_sensors((from, to): (&str, &str)) -> Result<Board, String> {
+    let text = include_str!("../../../firmware-config/boards/raspberry-pi-5-two-sensors.toml");
+    assert!(text.contains(from), "{from:?} is not in the shipped file");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.toml");
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    Board::read(&path, "two".to_owned(), Env::Production).map_err(|error| error.to_string())
+}
+
+#[test]
+fn two_sensors_are_named_both_and_go_together() {
+    let board = two_sensors(SAME).unwrap();
+    let colour = board.colour.unwrap();
+    let (CameraDevice::V4l2(one), CameraDevice::V4l2(other)) = (&board.camera, &colour.device) else { panic!() };
+    assert_ne!(one.device, other.device);
+    assert_eq!((one.buffers, one.need.rate), (other.buffers, other.need.rate));
+    assert_eq!((colour.apart, colour.lens.right_mm), (Duration::from_millis(5), 25));
+    for (edit, expected) in [
+        (("colour-and-infrared\"", "infrared\"      "), "[colour] is there"),
+        (("device = \"/dev/didar-colour\"", "device = \"/dev/didar-camera\""), "colour.device is /dev/didar-camera"),
+        (("[\"YUYV\", \"NV12\", \"MJPG\"]", "[\"GREY\"]"), "colour.formats is GREY"),
+        (("exposure_us = 20000 ", "exposure_us = 40000 "), "colour.exposure_us is 40000"),
+        (("readout_us = 10000", "readout_us = 40000"), "colour.readout_us is 40000"),
+        (("right_mm = 25", "right_mm = 250"), "colour.right_mm is 250"),
+        (("apart_us = 5000", "apart_us = 17000"), "colour.apart_us is 17000"),
+        (("down_mm = 0 ", "#"), "down_mm"),
+        (("[colour] ", "[color]"), "color"),
+    ] {
+        let error = two_sensors(edit).expect_err(expected);
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+}
+
 #[test]
 fn what_is_for_trials_is_refused_in_production() {
     let webcam = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/boards/pc-webcam.toml");
@@ -99,7 +134,7 @@ fn errors_name_place_and_cure() {
         (read(SAME, ("kind = \"bridge\"", "kind = \"teapot\"")), "teapot"),
         (read(SAME, ("exposure_us = 12000", "exposure_us = 40000")), "sensor.exposure_us is 40000"),
         (read(SAME, ("rate = 30", "rate = 3")), "sensor.rate is 3"),
-        (read(SAME, ("\"colour-no-filter\"", "\"colour-and-infrared\"")), "sensor.spectrum is colour-and-infrared"),
+        (read(SAME, ("\"colour-no-filter\"", "\"colour-and-infrared\"")), "[colour] is missing"),
     ];
     for (result, expected) in cases {
         let error = result.expect_err(expected);
@@ -119,9 +154,12 @@ const SPI: &str = "[screen]\nkind = \"spi\"\ndevice = \"/dev/spidev0.0\"\nspeed_
 
 #[test]
 fn screens_and_a_buzzer_are_read() {
-    let buffer = "[screen]\nkind = \"framebuffer\"\ndevice = \"/dev/fb0\"\nwidth = 1280\nheight = 800\n";
+    let buffer = "[screen]\nkind = \"framebuffer\"\ndevice = \"/dev/fb0\"\nturn = 180\nwidth = 1280\nheight = 800\n";
     let found = with_screen(buffer).unwrap();
-    assert_eq!(found, ScreenDevice::FrameBuffer { device: "/dev/fb0".into(), width: 1280, height: 800 });
+    assert_eq!(
+        found,
+        ScreenDevice::FrameBuffer { device: "/dev/fb0".into(), turn: Turn::Half, width: 1280, height: 800 }
+    );
     let ScreenDevice::Spi(panel) = with_screen(SPI).unwrap() else { panic!("no SPI panel") };
     assert_eq!((panel.size, panel.reset_line, panel.backlight_line), ((320, 240), Some(27), None));
     let buzzer = format!("{buffer}\n[buzzer]\nchip = \"/dev/gpiochip0\"\nline = 12\n");

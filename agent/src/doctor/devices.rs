@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use didar_agent::board::{self, BoardError};
 use didar_agent::camera::offer::Need;
 use didar_agent::camera::v4l2::card;
-use didar_agent::config::{Board, CameraDevice, Config, LampsDevice};
+use didar_agent::config::{Board, CameraDevice, ColourSensor, Config, LampsDevice};
 use didar_agent::edge::Screen;
 use didar_agent::measure::pulse::{LEAST_LIGHT, median};
 use didar_agent::measure::{Bench, Run};
@@ -13,7 +14,7 @@ use didar_protocol::light_code::Light;
 use didar_vision::{Models, Rect};
 use serde_json::{Value, json};
 
-use super::{Finding, Verdict, exposure, rate};
+use super::{Finding, exposure, rate};
 
 /// What to do with lamps that give no light.
 pub(super) const NO_LIGHT: &str =
@@ -34,14 +35,61 @@ const RATE_SLACK: f64 = 0.05;
 /// Pulses for each lamp.
 const PULSES: usize = 4;
 
-pub(super) fn camera(bench: &mut Bench, board: &Board) -> Finding {
-    let (about, mut figures) = describe(&board.camera);
+/// What is examined of a sensor: its name, how it is reached, and the longest exposure that it must be able to keep.
+#[derive(Clone, Copy)]
+struct Sensor<'a>(&'static str, &'a CameraDevice, u32);
+
+/// The camera; of two sensors each by itself, then both together. The first finding is of the one that the lamps are seen by.
+pub(super) fn cameras(bench: &mut Bench, board: &Board) -> Result<Vec<Finding>, BoardError> {
+    let sensor = Sensor("camera", &board.camera, board.facts.exposure_us);
+    let Some(colour) = &board.colour else { return Ok(vec![camera(bench, board, sensor)]) };
+    let infrared = board::one(board, &board.camera, &bench.clock, &bench.meter)?;
+    let pair = std::mem::replace(&mut bench.camera, infrared);
+    let infrared = camera(bench, board, sensor);
+    let exposure_us = match &colour.device {
+        CameraDevice::V4l2(settings) => settings.exposure_us,
+        CameraDevice::Nokhwa { .. } | CameraDevice::Bridge(_) => board.facts.exposure_us,
+    };
+    bench.camera = board::one(board, &colour.device, &bench.clock, &bench.meter)?;
+    let beside = camera(bench, board, Sensor("colour camera", &colour.device, exposure_us));
+    bench.camera = pair;
+    let together = together(bench, board, colour);
+    Ok(vec![infrared, beside, together])
+}
+
+fn together(bench: &mut Bench, board: &Board, colour: &ColourSensor) -> Finding {
+    const NAME: &str = "both sensors";
+    const CURE: &str = "let one sensor trigger the other, or raise colour.apart_us to what they keep";
+    let promised = rate(board);
+    let allowed_us = u64::try_from(colour.apart.as_micros()).unwrap_or(u64::MAX);
+    match bench.pairs((promised * SECONDS) as usize, promised) {
+        Ok(found) => {
+            let figures = json!({
+                "pairs": found.pairs, "alone": found.alone, "apart_us": found.apart_us, "allowed_us": allowed_us,
+            });
+            let says = format!(
+                "{} pairs of frames at most {} us apart ({allowed_us} allowed), {} frames alone",
+                found.pairs, found.apart_us, found.alone
+            );
+            if found.alone > 0 {
+                Finding::doubtful(NAME, says, CURE, figures)
+            } else {
+                Finding::good(NAME, says, figures)
+            }
+        }
+        Err(error) => Finding::bad(NAME, error.to_string(), CURE, json!({ "allowed_us": allowed_us })),
+    }
+}
+
+fn camera(bench: &mut Bench, board: &Board, sensor: Sensor<'_>) -> Finding {
+    let Sensor(name, device, _) = sensor;
+    let (about, mut figures) = describe(device);
     let promised = rate(board);
     let run = match bench.frames((promised * SECONDS) as usize, promised) {
         Ok(run) => run,
         Err(error) => {
             let cure = "see that it is plugged in, that this user may open it and that didar-agent is stopped";
-            return Finding::bad("camera", format!("{error}{about}"), cure, figures);
+            return Finding::bad(name, format!("{error}{about}"), cure, figures);
         }
     };
     figures["rate"] = json!((run.rate * 100.0).round() / 100.0);
@@ -51,38 +99,40 @@ pub(super) fn camera(bench: &mut Bench, board: &Board) -> Finding {
     figures["copied_frames"] = json!(run.counts.copied);
     figures["latency_us"] = json!(run.latency_us);
     figures["brightness"] = json!([run.brightness.least, run.brightness.most]);
-    judge_run(&run, (promised, board.facts.exposure_us), &about, figures)
+    judge_run(&run, promised, sensor, &about, figures)
 }
 
-fn judge_run(run: &Run, (promised, exposure_us): (u32, u32), about: &str, figures: Value) -> Finding {
+fn judge_run(
+    run: &Run,
+    promised: u32,
+    Sensor(name, _, exposure_us): Sensor<'_>,
+    about: &str,
+    figures: Value,
+) -> Finding {
     let promised = f64::from(promised);
     let says = format!("{:.2} frames a second, {} lost{about}", run.rate, run.counts.lost);
+    let bad = |says: String, cure, figures| Finding::bad(name, says, cure, figures);
     if run.brightness.is_black() {
-        return Finding::bad(
-            "camera",
-            format!("black all over; {says}"),
-            "is the lens covered, or the room dark?",
-            figures,
-        );
+        return bad(format!("black all over; {says}"), "is the lens covered, or the room dark?", figures);
     }
     if run.brightness.is_white() {
         let cure = "does a lamp shine into the lens, or is the exposure fixed too long?";
-        return Finding::bad("camera", format!("white all over; {says}"), cure, figures);
+        return bad(format!("white all over; {says}"), cure, figures);
     }
     if (run.rate - promised).abs() > promised * RATE_SLACK {
         let cure = "check sensor.rate, the light (a camera may slow down in the dark) and the cable";
-        return Finding::bad("camera", format!("{says}; the board's file says {promised}"), cure, figures);
+        return bad(format!("{says}; the board's file says {promised}"), cure, figures);
     }
     if let Some(least_us) = figures["exposure_us"][0].as_i64().filter(|least_us| *least_us > i64::from(exposure_us)) {
-        let cure = "use another camera, or raise sensor.exposure_us where the code's slots are long enough for it";
-        let says = format!("cannot expose for less than {least_us} us, sensor.exposure_us is {exposure_us}; {says}");
-        return Finding::bad("camera", says, cure, figures);
+        let cure = "use another camera, or raise exposure_us where the code's slots are long enough for it";
+        let says = format!("cannot expose for less than {least_us} us, exposure_us is {exposure_us}; {says}");
+        return bad(says, cure, figures);
     }
     if run.counts.lost > 0 || run.counts.refused > 0 {
         let cure = "use another port or a shorter cable, or raise camera.buffers";
-        return Finding::doubtful("camera", format!("{says}, {} refused", run.counts.refused), cure, figures);
+        return Finding::doubtful(name, format!("{says}, {} refused", run.counts.refused), cure, figures);
     }
-    Finding::good("camera", says, figures)
+    Finding::good(name, says, figures)
 }
 
 /// What a device says of itself, for people and as figures.
@@ -116,8 +166,8 @@ fn wanted(need: &Need) -> String {
     format!("; {need} wanted")
 }
 
-/// The lamps' lines, and their light where the `camera` could show it.
-pub(super) fn lamps(bench: &mut Bench, config: &Config, camera: &Finding) -> Vec<Finding> {
+/// The lamps' lines, and their light where they are `seen` by a camera.
+pub(super) fn lamps(bench: &mut Bench, config: &Config, seen: bool) -> Vec<Finding> {
     let board = &config.board;
     if board.lamps == LampsDevice::None {
         let cure = "name the lamps in the board's file";
@@ -127,7 +177,7 @@ pub(super) fn lamps(bench: &mut Bench, config: &Config, camera: &Finding) -> Vec
     if let Err(error) = bench.lamps.set(Light::Off) {
         return vec![Finding::bad("lamps", error.to_string(), NO_LINE, json!({}))];
     }
-    if camera.verdict == Verdict::Bad {
+    if !seen {
         return LAMPS.map(|(name, light)| blink(bench, name, light)).into();
     }
     let face = Models::load(&config.models).map_err(Into::into).and_then(|models| bench.face(&models, rate(board)));
@@ -218,7 +268,9 @@ mod tests {
         let brightness = Brightness { least, most, mean: 0.0 };
         let counts = Counts { lost, ..Counts::default() };
         let figures = json!({ "exposure_us": exposure_us });
-        judge_run(&Run { rate, counts, brightness, latency_us: 0 }, (30, 12_000), "", figures).text()
+        let device = CameraDevice::Bridge("sensor".into());
+        let sensor = Sensor("camera", &device, 12_000);
+        judge_run(&Run { rate, counts, brightness, latency_us: 0 }, 30, sensor, "", figures).text()
     }
 
     #[test]

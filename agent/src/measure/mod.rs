@@ -45,6 +45,17 @@ pub struct Run {
     pub latency_us: u64,
 }
 
+/// How frames of two sensors lie together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pairs {
+    /// Pairs that came.
+    pub pairs: usize,
+    /// Infrared frames without a colour frame of their time.
+    pub alone: usize,
+    /// How far the two frames of a pair were apart at most, microseconds.
+    pub apart_us: u64,
+}
+
 /// Why nothing could be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
@@ -110,6 +121,26 @@ impl Bench {
         let intervals = counts.taken.saturating_add(counts.lost).saturating_sub(1);
         let rate = if seconds > 0.0 { intervals as f64 / seconds } else { 0.0 };
         Ok(Run { rate, counts, brightness: seen, latency_us })
+    }
+
+    /// Takes `count` infrared frames of a camera with two sensors, `rate` a second each.
+    ///
+    /// # Errors
+    /// A sensor fails, or the two do not see the same moments.
+    pub fn pairs(&mut self, count: usize, rate: u32) -> Result<Pairs, MeasureError> {
+        let mut found = Pairs::default();
+        self.each(Pick::Next, count, Moment::ZERO, rate, &mut |frame, _| {
+            let Some(beside) = frame.beside else {
+                found.alone += 1;
+                return Ok(());
+            };
+            let (one, other) = (frame.captured_at, beside.captured_at);
+            let apart = one.since(other).max(other.since(one)).as_micros();
+            found.pairs += 1;
+            found.apart_us = found.apart_us.max(u64::try_from(apart).unwrap_or(u64::MAX));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Where a face is, as a part of the picture's rows and columns; `None` where nobody looks into the camera.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
 
+use super::Turn;
 use crate::edge::{Screen, ScreenError};
 use crate::screen::Area;
 
@@ -20,7 +21,9 @@ pub struct FrameBuffer {
     facts: PathBuf,
     /// The console in front: its cursor would blink in the picture.
     console: PathBuf,
+    /// Of the picture, as people see it.
     size: (u16, u16),
+    turn: Turn,
     opened: Option<(File, Geometry)>,
     bytes: Vec<u8>,
 }
@@ -43,11 +46,13 @@ enum Format {
 }
 
 impl FrameBuffer {
-    /// The frame buffer `device`, e.g. `/dev/fb0`, with pictures of `size` (width, height). Nothing is opened yet.
-    pub fn new(device: &Path, size: (u16, u16)) -> Self {
+    /// The frame buffer `device`, e.g. `/dev/fb0`, with pictures of `size` (width, height) that are turned by `turn` on the
+    /// panel. Nothing is opened yet.
+    pub fn new(device: &Path, size: (u16, u16), turn: Turn) -> Self {
         let name = device.file_name().unwrap_or_default();
         let facts = Path::new("/sys/class/graphics").join(name);
-        Self { device: device.to_owned(), facts, console: CONSOLE.into(), size, opened: None, bytes: Vec::new() }
+        let (device, console) = (device.to_owned(), CONSOLE.into());
+        Self { device, facts, console, size, turn, opened: None, bytes: Vec::new() }
     }
 
     fn open(&self) -> Result<(File, Geometry), ScreenError> {
@@ -69,7 +74,8 @@ impl FrameBuffer {
         let depth = self.numbers("bits_per_pixel")?[0];
         let stride = self.numbers("stride")?[0];
         let virtual_size = self.numbers("virtual_size")?;
-        let (width, height) = (u64::from(self.size.0), u64::from(self.size.1));
+        let (width, height) = self.turn.of(self.size);
+        let (width, height) = (u64::from(width), u64::from(height));
         let format = match depth {
             16 => Some(Format::Rgb565),
             32 => Some(Format::Xrgb8888),
@@ -85,7 +91,7 @@ impl FrameBuffer {
             _ => Err(ScreenError::Mismatch {
                 place: self.place(),
                 found: format!("{across}x{down} with {depth} bits a pixel and {stride} bytes a row"),
-                needed: format!("{width}x{height}, with 16 or 32 bits a pixel"),
+                needed: format!("{width}x{height} (screen.turn counted in), with 16 or 32 bits a pixel"),
             }),
         }
     }
@@ -114,13 +120,15 @@ impl Screen for FrameBuffer {
             Some(opened) => opened,
             None => self.open()?,
         };
-        let (area, together) = match geometry.band(area, self.size) {
+        let area = self.turn.area(area, self.size);
+        let (area, together) = match geometry.band(area, self.turn.of(self.size)) {
             Some(band) => (band, u64::from(band.height)),
             None => (area, 1),
         };
         let start = u64::from(area.y) * geometry.stride + u64::from(area.x) * geometry.format.bytes();
         self.bytes.clear();
-        for (row, number) in area.rows(pixels, self.size.0).zip(1..) {
+        for (y, number) in (area.y..area.y + area.height).zip(1..) {
+            let row = self.turn.row(pixels, self.size, (area.x, y), area.width);
             geometry.format.encode(row, &mut self.bytes);
             if number % together == 0 {
                 let written = file.write_all_at(&self.bytes, start + (number - together) * geometry.stride);
@@ -164,10 +172,10 @@ impl Format {
         }
     }
 
-    fn encode(self, row: &[u16], bytes: &mut Vec<u8>) {
+    fn encode(self, row: impl Iterator<Item = u16>, bytes: &mut Vec<u8>) {
         match self {
-            Self::Rgb565 => bytes.extend(row.iter().flat_map(|pixel| pixel.to_le_bytes())),
-            Self::Xrgb8888 => bytes.extend(row.iter().flat_map(|&pixel| {
+            Self::Rgb565 => bytes.extend(row.flat_map(u16::to_le_bytes)),
+            Self::Xrgb8888 => bytes.extend(row.flat_map(|pixel| {
                 let (red, green, blue) = (pixel >> 11, pixel >> 5 & 63, pixel & 31);
                 // The upper bits again below: full red stays full red.
                 [blue << 3 | blue >> 2, green << 2 | green >> 4, red << 3 | red >> 2, 0].map(|byte| byte as u8)
@@ -195,7 +203,7 @@ mod tests {
         }
         let console = folder.path().join("tty");
         fs::write(&console, "").unwrap();
-        let mut panel = FrameBuffer::new(&device, (4, 3));
+        let mut panel = FrameBuffer::new(&device, (4, 3), Turn::None);
         (panel.facts, panel.console) = (folder.path().into(), console);
         (folder, panel)
     }
@@ -243,6 +251,31 @@ mod tests {
         let bytes = fs::read(folder.path().join("fb0")).unwrap();
         assert_eq!(bytes[8..24], [1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0]);
         assert!(bytes[..8].iter().chain(&bytes[24..]).all(|byte| *byte == 0x55));
+    }
+
+    #[test]
+    fn a_turned_picture_fills_a_turned_panel_and_a_part_of_it_its_place() {
+        let (folder, mut panel) = panel("16", "8", "3,4");
+        let mut shown = |turn| {
+            panel.turn = turn;
+            panel.show(&PIXELS, Area { x: 0, y: 0, width: 4, height: 3 }).unwrap();
+            let bytes = fs::read(folder.path().join("fb0")).unwrap();
+            // Three columns and a byte pair that nobody sees, in four rows.
+            bytes[..32].chunks_exact(8).map(|row| [row[0], row[2], row[4], row[6]]).collect::<Vec<_>>()
+        };
+        let low = |at: usize| PIXELS[at].to_le_bytes()[0];
+        let turned = |rows: [[usize; 3]; 4]| rows.map(|[a, b, c]| [low(a), low(b), low(c), 0x55]).to_vec();
+        assert_eq!(shown(Turn::Quarter), turned([[8, 4, 0], [9, 5, 1], [10, 6, 2], [11, 7, 3]]));
+        assert_eq!(shown(Turn::ThreeQuarters), turned([[3, 7, 11], [2, 6, 10], [1, 5, 9], [0, 4, 8]]));
+
+        fs::write(folder.path().join("fb0"), [0; 64]).unwrap();
+        panel.show(&PIXELS, Area { x: 2, y: 0, width: 2, height: 1 }).unwrap();
+        let bytes = fs::read(folder.path().join("fb0")).unwrap();
+        let written: Vec<_> = (0..64).filter(|at| bytes[*at] != 0).collect();
+        assert_eq!(written, [0, 1, 8], "pixels 2 (0x001F) and 3 (0xFFFF) of the first row, the last first");
+        (panel.turn, panel.opened) = (Turn::None, None);
+        let error = panel.show(&PIXELS, Area { x: 0, y: 0, width: 1, height: 1 }).unwrap_err().to_string();
+        assert!(error.contains("4x3 (screen.turn counted in)"), "{error}");
     }
 
     #[test]

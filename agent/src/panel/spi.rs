@@ -19,6 +19,7 @@ use mipidsi::options::{ColorInversion, ColorOrder, Orientation, Rotation};
 use mipidsi::{Builder, Display, NoResetPin};
 use zeroize::Zeroize;
 
+use super::Turn;
 use crate::edge::{Screen, ScreenError};
 use crate::line;
 use crate::screen::Area;
@@ -69,29 +70,6 @@ impl Controller {
             Self::St7789 => ST7789::FRAMEBUFFER_SIZE,
             Self::Ili9341 => ILI9341Rgb565::FRAMEBUFFER_SIZE,
             Self::Ili9488 => ILI9488Rgb666::FRAMEBUFFER_SIZE,
-        }
-    }
-}
-
-/// A turn of the picture on the panel, clockwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// As the panel is made, mostly upright.
-    None,
-    /// 90 degrees.
-    Quarter,
-    /// 180 degrees.
-    Half,
-    /// 270 degrees.
-    ThreeQuarters,
-}
-
-impl Turn {
-    /// Width and height after the turn.
-    pub const fn of(self, (width, height): (u16, u16)) -> (u16, u16) {
-        match self {
-            Self::None | Self::Half => (width, height),
-            Self::Quarter | Self::ThreeQuarters => (height, width),
         }
     }
 }

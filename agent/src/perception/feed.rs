@@ -161,6 +161,7 @@ mod tests {
                         sequence: 0,
                         captured_at: Moment::ZERO,
                         pixels: &[0],
+                        beside: None,
                     });
                     Ok(Got::Frame)
                 }

@@ -11,10 +11,11 @@ use didar_protocol::message::{Motion, PassiveSummary, Picture, Quality, Template
 use didar_protocol::reason::Reason;
 use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum, Switch};
 use didar_vision::{
-    AlignedFace, Face, FrameView, LightGrid, LiveFace, LivenessProof, PassiveCrop, Perceiver, Portrait, Sight,
-    VisionError, align, eyes_open, light_grid, passive_crop, portrait, quality,
+    AlignedFace, LightGrid, LiveFace, LivenessProof, PassiveCrop, Perceiver, Portrait, VisionError, align, eyes_open,
+    light_grid, passive_crop, portrait, quality,
 };
 
+use super::beside::Shown;
 use super::sample::{centre, sample};
 use crate::attempt::event::{Event, Finding, Findings, Proof, ProofOrder, Refutation};
 use crate::time::Moment;
@@ -56,7 +57,8 @@ pub(super) struct Collector {
     context_missing: u16,
     witnesses: Vec<AlignedFace>,
     last: Option<AlignedFace>,
-    track: Option<u64>,
+    /// The followed face of either sensor.
+    tracks: [Option<u64>; 2],
     breaks: u8,
     last_at_us: Option<u32>,
     place: Option<[f32; 2]>,
@@ -83,7 +85,7 @@ impl Collector {
             context_missing: 0,
             witnesses: Vec::new(),
             last: None,
-            track: None,
+            tracks: [None; 2],
             breaks: 0,
             last_at_us: None,
             place: None,
@@ -119,13 +121,18 @@ impl Collector {
     }
 
     /// Takes one frame; cheap, because the next one is waiting.
-    pub(super) fn see(&mut self, view: &FrameView<'_>, sight: &Sight, captured_at: Moment) {
-        self.faces = self.faces.max(sight.faces);
-        let Some(face) = &sight.face else {
-            self.missed += 1;
-            return;
-        };
-        self.missed = 0;
+    /// `code` is the face that the lamps' light is judged on, `template` the same face in the light that the template wants:
+    /// the same frame's where the board has one sensor.
+    pub(super) fn see(
+        &mut self,
+        faces: usize,
+        code: Option<Shown<'_>>,
+        template: Option<Shown<'_>>,
+        captured_at: Moment,
+    ) {
+        self.faces = self.faces.max(faces);
+        self.missed = if code.is_some() && template.is_some() { 0 } else { self.missed + 1 };
+        let Some(Shown { view, face }) = code else { return };
         // A frame that was exposed before the code is no part of it, nor is one that a camera stamps twice.
         let at_us = self.since_start(captured_at);
         if captured_at < self.order.start || self.last_at_us.is_some_and(|last| at_us <= last) {
@@ -134,17 +141,21 @@ impl Collector {
         self.last_at_us = Some(at_us);
         light_grid(view, face, &mut self.grid);
         self.note_motion(centre(face));
-        if self.track.is_some_and(|track| track != face.track) {
-            self.breaks = self.breaks.saturating_add(1);
-        }
+        let tracks = [Some(face.track), template.map(|shown| shown.face.track)];
+        let broke =
+            self.tracks.iter().zip(tracks).any(|(last, now)| last.zip(now).is_some_and(|(last, now)| last != now));
+        self.breaks = self.breaks.saturating_add(u8::from(broke));
         let open = eyes_open(&face.landmarks);
         self.lids.0 |= open < BLINK.0;
         self.lids.1 |= open > BLINK.1;
         self.builder.frame(sample(face, &self.grid, at_us, self.breaks));
-        if self.shows_the_wanted_light(at_us) {
-            self.keep(view, face, at_us);
+        if let Some(shown) = template {
+            if self.shows_the_wanted_light(at_us) {
+                self.keep(shown, at_us);
+            }
+            self.witness(shown);
         }
-        self.witness(view, face);
+        self.tracks = [0, 1].map(|sensor| tracks[sensor].or(self.tracks[sensor]));
     }
 
     fn note_motion(&mut self, centre: [f32; 2]) {
@@ -165,7 +176,7 @@ impl Collector {
         lit_by.is_some_and(|switch| switch.light == wanted(self.camera.spectrum))
     }
 
-    fn keep(&mut self, view: &FrameView<'_>, face: &Face, at_us: u32) {
+    fn keep(&mut self, Shown { view, face }: Shown<'_>, at_us: u32) {
         let measured = quality(view, face);
         match passive_crop(view, face) {
             Ok(crop) if self.crops.len() < CROPS_MAX => self.crops.push(crop),
@@ -185,14 +196,13 @@ impl Collector {
     }
 
     /// Keeps the first face, the last, and the first after each break of the track.
-    fn witness(&mut self, view: &FrameView<'_>, face: &Face) {
+    fn witness(&mut self, Shown { view, face }: Shown<'_>) {
         let aligned = align(view, face);
-        if self.track != Some(face.track) && self.witnesses.len() < WITNESSES_MAX {
+        if self.tracks[1] != Some(face.track) && self.witnesses.len() < WITNESSES_MAX {
             self.witnesses.push(aligned);
         } else {
             self.last = Some(aligned);
         }
-        self.track = Some(face.track);
     }
 
     fn quality(&self, measured: &didar_vision::Quality) -> Quality {

@@ -18,7 +18,7 @@ const OTHER_POLICY: u32 = 9_000;
 
 /// A matcher in memory.
 pub(crate) struct Matcher {
-    script: Script,
+    script: Arc<Mutex<Script>>,
     events: mpsc::Sender<Event>,
     device_key: VerifyingKey,
     pair: SealKeyPair,
@@ -36,7 +36,7 @@ pub(crate) fn keys() -> MatcherKeys {
 
 impl Matcher {
     pub(crate) fn new(
-        script: Script,
+        script: Arc<Mutex<Script>>,
         events: mpsc::Sender<Event>,
         device_key: VerifyingKey,
         seen: Arc<Mutex<Seen>>,
@@ -69,7 +69,8 @@ impl Matcher {
 
     fn verdict(&self, bytes: &[u8]) -> Option<Event> {
         let (attempt, _) = self.open::<Attempt>(bytes);
-        let verdict = self.script.verdict.map(|(outcome, reason)| {
+        let answer = self.script.lock().unwrap().verdict;
+        let verdict = answer.map(|(outcome, reason)| {
             Event::Replied(Box::new(Verdict {
                 attempt: Some(attempt.attempt),
                 device: attempt.device.clone(),
@@ -87,10 +88,12 @@ impl Matcher {
     }
 
     fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Event> {
-        if self.script.deaf_to_audits > 0 {
-            self.script.deaf_to_audits -= 1;
+        let mut script = self.script.lock().unwrap();
+        if script.deaf_to_audits > 0 {
+            script.deaf_to_audits -= 1;
             return None;
         }
+        drop(script);
         let signed = Signed::parse(Kind::AuditRecord, bytes).unwrap();
         let record = AuditRecord::decode(signed.verify(&self.device_key).unwrap()).unwrap();
         assert_eq!(record.number, number);

@@ -86,6 +86,7 @@ pub(crate) struct Kiosk {
     task: JoinHandle<()>,
     signer: Arc<SoftwareSigner>,
     folder: tempfile::TempDir,
+    script: Arc<Mutex<Script>>,
 }
 
 const NOW_MS: u64 = 1_795_000_000_000;
@@ -131,6 +132,7 @@ impl Kiosk {
         let (stop, stopped) = oneshot::channel();
         let (clock, seen) = (Arc::new(PausedClock(Instant::now())), Arc::new(Mutex::new(Seen::default())));
         let journal = Arc::new(Journal::default());
+        let shared = Arc::new(Mutex::new(script));
         let limits = Limits {
             position: Duration::from_secs(20),
             challenge: Duration::from_secs(5),
@@ -148,14 +150,14 @@ impl Kiosk {
             signer: signer.clone(),
             lamps: Box::new(ScriptedLamps { failures: script.lamp_failures, clock, seen: seen.clone() }),
             perception: Box::new(ScriptedEyes {
-                script,
+                script: shared.clone(),
                 events: events.clone(),
                 seen: seen.clone(),
                 orders: Mutex::default(),
             }),
             display: None,
             buzzer: None,
-            uplink: Box::new(Matcher::new(script, events.clone(), signer.verifying_key(), seen.clone())),
+            uplink: Box::new(Matcher::new(shared.clone(), events.clone(), signer.verifying_key(), seen.clone())),
             outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
             journal: journal.clone(),
             language: Language::Kk,
@@ -169,7 +171,7 @@ impl Kiosk {
             };
             agent.run(heard, called, stopped).await;
         });
-        Self { calls, events, journal, seen, stop, task, signer, folder }
+        Self { calls, events, journal, seen, stop, task, signer, folder, script: shared }
     }
 
     pub(crate) async fn begin(&self) -> Result<RequestId, Refusal> {
@@ -180,6 +182,33 @@ impl Kiosk {
 
     pub(crate) async fn cancel(&self, id: RequestId) {
         self.calls.send(Call::Cancel(id)).await.unwrap();
+    }
+
+    /// The camera is out, as its thread tells it.
+    pub(crate) async fn unplug_camera(&self) {
+        self.events.send(Event::Fault(Reason::CameraFault)).await.unwrap();
+        self.until(|kiosk| kiosk.standing().faults == [Reason::CameraFault]).await;
+    }
+
+    /// It is in again.
+    pub(crate) async fn plug_camera(&self) {
+        self.events.send(Event::Mended(Reason::CameraFault)).await.unwrap();
+        self.until(|kiosk| kiosk.standing().faults.is_empty()).await;
+    }
+
+    /// The world does something else from now on.
+    pub(crate) fn change(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
+    }
+
+    /// Letters with an attempt that the matcher has.
+    pub(crate) fn letters(&self) -> usize {
+        self.seen.lock().unwrap().attempts.len()
+    }
+
+    /// Whether the attempt has come so far.
+    pub(crate) fn has_told(&self, id: RequestId, wanted: impl Fn(&Entry) -> bool) -> bool {
+        self.journal.entries(id, 0).is_some_and(|entries| entries.iter().any(wanted))
     }
 
     pub(crate) async fn unplug(&self) {
@@ -285,7 +314,7 @@ impl Lamps for ScriptedLamps {
 }
 
 struct ScriptedEyes {
-    script: Script,
+    script: Arc<Mutex<Script>>,
     events: mpsc::Sender<Event>,
     seen: Arc<Mutex<Seen>>,
     orders: Mutex<Option<ProofOrder>>,
@@ -293,8 +322,9 @@ struct ScriptedEyes {
 
 impl Eyes for ScriptedEyes {
     fn order(&self, order: Order) {
+        let script = *self.script.lock().unwrap();
         let event = match order {
-            Order::Watch(id) if self.script.face => Event::FaceSteady(id),
+            Order::Watch(id) if script.face => Event::FaceSteady(id),
             Order::Prove(order) => {
                 self.seen.lock().unwrap().lit_slots += order.code.iter().filter(|light| **light != Light::Off).count();
                 *self.orders.lock().unwrap() = Some(*order);
@@ -303,7 +333,7 @@ impl Eyes for ScriptedEyes {
             Order::Judge(attempt) => {
                 let order = self.orders.lock().unwrap().take().unwrap();
                 assert_eq!(order.attempt, attempt);
-                judged(order, self.script.live)
+                judged(order, script.live)
             }
             Order::Watch(_) | Order::Switched { .. } | Order::Rest => return,
         };

@@ -51,12 +51,12 @@ const RATES: [u64; 5] = [30, 20, 15, 10, 5];
 /// How long the guest's feeder may take to do what it was told, at our clock.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How fast the first boot's clock runs against ours. At our speed a look takes two thirds of the time in which the driver's
-/// ring fills: then the host's moods are counted, not the agent's losses. So slow, the host may be four times
-/// slower than a quiet one.
-const COUNTING_SPEED: f64 = 0.3;
+/// ring fills: then the host's moods are counted, not the agent's losses. So slow, the host may be three
+/// times slower than a quiet one.
+const COUNTING_SPEED: f64 = 0.4;
 /// So many frames may pass while the agent looks at one, in the scenes: the driver's ring keeps the others. A code of 26
 /// frames that begins in the middle of a look then still fits the ring of 32.
-const FRAMES_A_LOOK: f64 = 4.0;
+const FRAMES_A_LOOK: f64 = 5.0;
 /// How long the guest may take to draw a screen, by its own clock.
 const DRAWING: Duration = Duration::from_millis(350);
 
@@ -103,6 +103,7 @@ async fn rig(arguments: &Arguments) -> Result<()> {
     if arguments.count > 0 {
         let (measured, look_ms) = count_frames(&stage, arguments.count).await?;
         merge(&mut summary, measured);
+        summary["counting_seconds"] = json!(begun.elapsed().as_secs());
         let fitting = COUNTING_SPEED * f64::from(CameraModel::default().frame_us) / 1000.0 * FRAMES_A_LOOK / look_ms;
         speed = speed.or(Some(fitting.clamp(0.01, 1.0)));
     }
@@ -125,7 +126,7 @@ async fn rig(arguments: &Arguments) -> Result<()> {
 fn set_up(arguments: &Arguments) -> Result<Stage> {
     let root = std::path::absolute(&arguments.root)?;
     let out = std::path::absolute(&arguments.out)?;
-    let manifest = root.join("models/manifest.toml");
+    let manifest = manifest(&root);
     let [right, other] = [ASTRONAUT, HOPPER].map(|name| people::portrait(&root, name));
     let mut perceiver = Perceiver::new(&Models::load(&manifest)?)?;
     let subjects = [&right, &other].map(|path| Subject::load(path, &mut perceiver).map(Arc::new));
@@ -142,6 +143,16 @@ fn set_up(arguments: &Arguments) -> Result<Stage> {
     let kiosks = [install("kiosk-0001")?, install("kiosk-0002")?];
     let person = person.as_str().to_owned();
     Ok(Stage { root, out, site, kiosks, right: right_subject?, other: other_subject?, person })
+}
+
+impl Stage {
+    fn manifest(&self) -> PathBuf {
+        manifest(&self.root)
+    }
+}
+
+fn manifest(root: &Path) -> PathBuf {
+    root.join("models/manifest.toml")
 }
 
 /// Boots a guest and puts `stage.right` before its camera.
@@ -206,6 +217,8 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
     let look = booth.control.order("look")?;
     println!("one look at {COUNTING_SPEED} of our clock, without the agent: {look}");
     let look_ms = look["ms"].as_f64().context("the time of a look")?;
+    let watched = booth.control.order("watch")?;
+    println!("the camera's thread, guidance, mirror and screen: {watched}");
     let before_start = booth.control.order("camera")?;
     booth.start().await?;
     let id = booth.begin().await?;
@@ -218,7 +231,8 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
     if stopped["success"] != true {
         bail!("the agent did not stop in order: {stopped}");
     }
-    let doctor = Doctor { root: &stage.root, board: BOARD, home: &stage.out.join("count/root/didar") };
+    let doctor = Doctor { root: &stage.root, board: BOARD, home: &stage.out.join("count").join("root/didar") };
+    let good = doctor.good_devices(&mut booth, &mut Perceiver::new(&Models::load(&stage.manifest())?)?)?;
     let nokhwa = doctor.camera_by_nokhwa(&mut booth)?;
     let bad = doctor.bad_devices(&mut booth)?;
     machine.end(&mut booth.control)?;
@@ -230,8 +244,10 @@ async fn count_frames(stage: &Stage, seconds: u64) -> Result<(Value, f64)> {
         "counted": counted,
         "lost_before": before_start["lost"],
         "look_ms_in_guest": look_ms,
-        "allocations_per_frame": look["allocations_per_frame"],
+        "allocations_per_frame": watched["allocations_per_frame"],
+        "watched": watched,
         "copies_per_frame": look["copies_per_frame"],
+        "good_devices": good,
         "bad_devices": bad,
         "nokhwa": nokhwa,
     });
@@ -306,7 +322,8 @@ async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
     booth.plug().await?;
     play(booth.attempt_once("pulled-while-proving", Middle::PulledAt("hold-still")).await?);
     booth.plug().await?;
-    play(booth.attempt("after-proving", Middle::Undisturbed).await?);
+    play(booth.attempt("pulled-while-showing", Middle::PulledAt("outcome")).await?);
+    booth.plug().await?;
     let same = booth.control.order("agent")?;
     let killed = booth.killed_while_lit().await?;
     println!("killed while lit: {killed}");

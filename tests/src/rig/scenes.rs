@@ -129,6 +129,9 @@ impl Booth {
                 return Ok(Scene { tries, ..scene });
             }
             tries += 1;
+            if matches!(middle, Middle::PulledAt(_)) {
+                self.plug().await?;
+            }
         }
     }
 

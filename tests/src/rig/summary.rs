@@ -13,17 +13,22 @@ const EXPECTED: [(&str, &[&str]); 10] = [
     ("pulled-while-checking", &["fault", "grant"]),
     ("begun-without-camera", &["fault"]),
     ("pulled-while-proving", &["fault"]),
-    ("after-proving", &["grant"]),
+    // What was told stays told; and this one shows that the camera that came back is good.
+    ("pulled-while-showing", &["grant"]),
     ("after-kill", &["grant"]),
 ];
 /// What `doctor` must find wrong with each device that cannot be used: the finding, and words of it.
 const BAD_DEVICES: [(&str, &str, &str); 5] = [
-    ("lamp line taken", "lamps", "/dev/gpiochip0 line 0"),
+    ("lamp line taken and no panel", "lamps", "/dev/gpiochip0 line 0"),
+    ("lamp line taken and no panel", "screen", "/dev/fb7"),
     ("camera of another size", "camera", "320x480"),
     ("camera of another format", "camera", "RGB3"),
     ("no camera", "camera", "no single-planar capture"),
-    ("no panel", "screen", "/dev/fb7"),
 ];
+/// The light on the face as the host rendered it and as `doctor` measured it differ at most by this share: the person moves.
+const LIGHT_SLACK: f64 = 0.1;
+/// A delay is measured by a share of light of 8 bits, and orders take their time in an interpreted guest, microseconds.
+const DELAY_SLACK_US: f64 = 1_500.0;
 /// After a kill the lamps must be dark within this time, microseconds.
 const DARK_US_MAX: u64 = 100_000;
 
@@ -50,6 +55,7 @@ pub fn wrong(summary: &Value) -> Vec<String> {
     }
     if summary.get("rate").is_some() {
         wrong.extend(wrong_of_frames(summary));
+        wrong.extend(wrong_of_measures(&summary["good_devices"]));
     }
     wrong
 }
@@ -69,6 +75,38 @@ fn wrong_of_frames(summary: &Value) -> Vec<String> {
     wrong
 }
 
+/// `doctor` and `calibrate` must find of devices that work what the host knows of them.
+fn wrong_of_measures(good: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let known_us = good["known_delay_us"].as_f64();
+    let near = |found: &Value, known: Option<f64>, slack: f64| {
+        found.as_f64().zip(known).is_some_and(|(found, known)| (found - known).abs() <= slack)
+    };
+    let findings = &good["doctor"]["said"]["findings"];
+    for device in ["camera", "left lamp", "right lamp", "screen"] {
+        let finding = find(findings, "device", device);
+        if finding["verdict"] != "ok" {
+            wrong.push(format!("doctor, of a {device} that works: {finding}"));
+        }
+    }
+    for lamp in ["left lamp", "right lamp"] {
+        let figures = &find(findings, "device", lamp)["figures"];
+        let known = good["known_lit_minus_dark"][lamp].as_f64();
+        let light = near(&figures["lit_minus_dark"], known, known.unwrap_or(0.0) * LIGHT_SLACK);
+        // A lamp of which no pulse hit a frame in its middle is not timed.
+        let delay = figures["delay_us"].is_null() || near(&figures["delay_us"], known_us, DELAY_SLACK_US);
+        if !light || !delay {
+            wrong.push(format!(
+                "doctor, of the {lamp}: {figures}; the host knows {known:?} code values, {known_us:?} us"
+            ));
+        }
+    }
+    if good["calibrate"]["code"] != 0 || !near(&good["calibrate"]["delay_us"], known_us, DELAY_SLACK_US) {
+        wrong.push(format!("calibrate: {}; the host knows {known_us:?} us", good["calibrate"]));
+    }
+    wrong
+}
+
 /// The part of `list` whose `key` is `name`; null where there is none.
 fn find<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array().into_iter().flatten().find(|part| part[key] == name).unwrap_or(&Value::Null)
@@ -81,15 +119,31 @@ mod tests {
     fn good() -> Value {
         let scenes: Vec<_> =
             EXPECTED.iter().map(|(name, outcomes)| json!({ "scene": name, "outcome": outcomes[0] })).collect();
-        let bad = BAD_DEVICES.iter().map(|(device, part, words)| {
-            let finding = json!({ "device": part, "verdict": "wrong", "says": format!("cannot use {words} for it") });
-            json!({ "device": device, "code": 1, "said": { "findings": [finding] } })
+        let mut names = BAD_DEVICES.map(|(name, _, _)| name).to_vec();
+        names.dedup();
+        let bad = names.into_iter().map(|name| {
+            let parts = BAD_DEVICES.iter().filter(|(of, _, _)| *of == name);
+            let findings = parts.map(|(_, part, words)| {
+                json!({ "device": part, "verdict": "wrong", "says": format!("cannot use {words} for it") })
+            });
+            json!({ "device": name, "code": 1, "said": { "findings": findings.collect::<Vec<_>>() } })
         });
         json!({
             "scenes": scenes, "slots": 72, "slots_right": 72, "same_process": true,
             "killed_while_lit": { "driven_dark_us": 5_000 },
             "rate": 30, "lost_frames": 0, "copies_per_frame": 0.0, "allocations_per_frame": 0.0,
             "bad_devices": bad.collect::<Vec<_>>(),
+            "good_devices": {
+                "known_delay_us": 400,
+                "known_lit_minus_dark": { "left lamp": 30.0, "right lamp": 40.0 },
+                "calibrate": { "code": 0, "delay_us": 900 },
+                "doctor": { "said": { "findings": [
+                    { "device": "camera", "verdict": "ok" },
+                    { "device": "screen", "verdict": "ok" },
+                    { "device": "left lamp", "verdict": "ok", "figures": { "lit_minus_dark": 31.0, "delay_us": 700 } },
+                    { "device": "right lamp", "verdict": "ok", "figures": { "lit_minus_dark": 38.0, "delay_us": null } },
+                ] } },
+            },
         })
     }
 
@@ -110,6 +164,14 @@ mod tests {
             ("/bad_devices/0/code", json!(0)),
             ("/bad_devices/1/said", json!("a panic")),
             ("/bad_devices/3/said/findings/0/verdict", json!("ok")),
+            ("/bad_devices/0/said/findings/1/verdict", json!("ok")),
+            ("/good_devices", json!(null)),
+            ("/good_devices/calibrate/code", json!(1)),
+            ("/good_devices/calibrate/delay_us", json!(2_000)),
+            ("/good_devices/doctor/said/findings/0/verdict", json!("wrong")),
+            ("/good_devices/doctor/said/findings/2/figures/lit_minus_dark", json!(20.0)),
+            ("/good_devices/doctor/said/findings/2/figures/delay_us", json!(-5_000)),
+            ("/good_devices/doctor/said/findings/3/figures/lit_minus_dark", json!(null)),
         ] {
             let mut summary = good();
             *summary.pointer_mut(at).unwrap() = value;

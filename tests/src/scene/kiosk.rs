@@ -82,12 +82,24 @@ impl CameraModel {
     }
 }
 
+/// Which light a camera's sensor sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The room's light and the lamps'.
+    None,
+    /// The room's light only: a colour sensor with an infrared filter.
+    InfraredCut,
+}
+
 /// Somebody before a camera and two lamps.
 pub struct Kiosk {
     subject: Arc<Subject>,
     room: Room,
     camera: CameraModel,
     sensor: Sensor,
+    filter: Filter,
+    /// How far the lens stands to the right of where room and lamps are measured from, pixels at the face.
+    aside_px: f32,
     views: Vec<(View, Arc<Maps>)>,
     presentation: Presentation,
     view: usize,
@@ -122,6 +134,8 @@ impl Kiosk {
     pub fn new(subject: Arc<Subject>, room: Room, camera: CameraModel, seed: u64) -> Self {
         let mut kiosk = Self {
             sensor: Sensor::new(GAMMA, camera.noise_codes),
+            filter: Filter::None,
+            aside_px: 0.0,
             sway: Sway::new(seed, room.sway),
             random: Random::new(seed),
             subject,
@@ -136,6 +150,13 @@ impl Kiosk {
         };
         kiosk.present(Presentation::Live);
         kiosk
+    }
+
+    /// The same through a lens `right_mm` to the right, with a filter before its sensor: the other sensor of a pair, where both
+    /// are made with one seed.
+    #[must_use]
+    pub fn beside(self, right_mm: f32, filter: Filter) -> Self {
+        Self { aside_px: right_mm / MM_PER_PX, filter, ..self }
     }
 
     /// The camera's timing.
@@ -218,11 +239,17 @@ impl Kiosk {
 
     fn fresh(&mut self, start_us: u64, lamps: &LampLog) -> Recipe {
         let end_us = start_us + u64::from(self.camera.exposure_us);
+        let mut pose = self.sway.pose(start_us);
+        pose.shift_px[0] -= self.aside_px;
+        let lit = match self.filter {
+            Filter::None => lamps.shares(start_us, end_us),
+            Filter::InfraredCut => [0.0; 2],
+        };
         Recipe {
             view: self.view,
-            pose: self.sway.pose(start_us),
+            pose,
             ambient: 1.0 + self.room.flicker * hundred_hertz(start_us, end_us),
-            lit: lamps.shares(start_us, end_us),
+            lit,
             noise: self.random.next(),
         }
     }

@@ -25,7 +25,7 @@ mod triangles;
 
 pub use bridge::{Bridge, BridgeError, Screen};
 pub use camera::{HEIGHT, PixelOrder, Recipe, WIDTH};
-pub use kiosk::{CameraModel, Kiosk, Room};
+pub use kiosk::{CameraModel, Filter, Kiosk, Room};
 pub use lamps::LampLog;
 pub use presentation::{Presentation, RecordedVideo, Sheet};
 pub(crate) use random::Random;

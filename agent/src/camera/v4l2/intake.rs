@@ -4,7 +4,7 @@ use std::io;
 
 use v4l::buffer::{Flags, Metadata};
 
-use super::super::stamp::{Marks, Read, Stamp, Stamps};
+use super::super::stamp::{Arrival, Marks, Read, Stamp, Stamps};
 use crate::time::Moment;
 
 /// Why a stream ended, or a frame is not used.
@@ -15,12 +15,12 @@ pub(super) enum Fault {
     Refused(String),
 }
 
-/// Start of exposure, and frames lost before this one, of a buffer of `room` bytes that was `received` then.
+/// Start of exposure, and frames lost before this one, of a buffer of `room` bytes that arrived so.
 pub(super) fn accept(
     stamps: &mut Stamps,
     meta: &Metadata,
     room: usize,
-    received: Moment,
+    arrival: Arrival,
 ) -> Result<(Moment, u32), Fault> {
     if meta.flags.contains(Flags::ERROR) {
         return Err(Fault::Refused("the driver marks it as broken: a bad cable, or a bus that is too slow".to_owned()));
@@ -31,7 +31,7 @@ pub(super) fn accept(
     let (seconds, micros) = (meta.timestamp.sec.max(0).unsigned_abs(), meta.timestamp.usec.max(0).unsigned_abs());
     let at = Moment::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000)));
     let marks = if meta.flags.contains(Flags::TSTAMP_SRC_SOE) { Marks::Start } else { Marks::End };
-    match stamps.read(Stamp { at, marks, sequence: meta.sequence }, received) {
+    match stamps.read(Stamp { at, marks, sequence: meta.sequence }, arrival) {
         Read::Exposed(start, lost) => Ok((start, lost)),
         Read::Repeated => Err(Fault::Refused("its time stamp is not later than the one before".to_owned())),
         Read::Ahead(off) => Err(Fault::Stamp(format!("{off:?} ahead"))),
@@ -54,8 +54,8 @@ mod tests {
     fn take(stamps: &mut Stamps, bytes: u32, flags: Flags, (seconds, micros): (i64, i64)) -> Result<Moment, String> {
         let timestamp = Timestamp::new(seconds, micros);
         let meta = Metadata { bytesused: bytes, flags, field: 0, timestamp, sequence: 0 };
-        let received = Moment::from_nanos(10_000_000_000);
-        accept(stamps, &meta, ROOM, received).map(|(at, _)| at).map_err(|fault| match fault {
+        let at = Moment::from_nanos(10_000_000_000);
+        accept(stamps, &meta, ROOM, Arrival { at, awaited: Some(at) }).map(|(at, _)| at).map_err(|fault| match fault {
             Fault::Refused(why) => format!("refused: {why}"),
             Fault::Stamp(off) => format!("stamp: {off}"),
             Fault::Gone(cause) => format!("gone: {cause}"),

@@ -1,5 +1,5 @@
 //! The agent's own camera driver without the agent: what the camera's interface carries while nobody looks, how long a
-//! look takes here, and what it allocates.
+//! look takes here.
 
 use std::ops::Range;
 use std::path::Path;
@@ -39,8 +39,8 @@ pub(super) fn alone(seconds: u64) -> Result<Value> {
     Ok(json!({ "frames": counts.taken, "lost": counts.lost }))
 }
 
-/// From the driver's buffer to the face's mesh, frame after frame: milliseconds of the guest, allocations of this thread,
-/// and frames that were not looked at where the driver put them, each per frame.
+/// From the driver's buffer to the face's mesh, frame after frame: milliseconds of the guest, and
+/// frames that were not looked at where the driver put them, each per frame.
 pub(super) fn look() -> Result<Value> {
     let meter = Arc::new(Meter::default());
     let (camera, models) = open(&meter)?;
@@ -50,14 +50,11 @@ pub(super) fn look() -> Result<Value> {
     (looking.mapped, looking.faces, looking.moved) = (mappings(CAMERA)?, 0, 0);
     let before = meter.counts();
     let begun_us = now_us();
-    let mut done = Ok(());
-    let counted = allocation_counter::measure(|| done = (0..LOOKS).try_for_each(|_| looking.step()));
-    done?;
+    (0..LOOKS).try_for_each(|_| looking.step())?;
     let per_frame = |count: u64| count as f64 / LOOKS as f64;
     Ok(json!({
         "faces": looking.faces,
         "ms": per_frame(now_us() - begun_us) / 1000.0,
-        "allocations_per_frame": per_frame(counted.count_total),
         "copies_per_frame": per_frame(looking.moved + meter.counts().since(&before).copied),
     }))
 }

@@ -4,6 +4,7 @@ mod camera;
 mod capture;
 mod lamps;
 mod orders;
+mod steady;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::super::CONFIG;
 use super::camera::Cable;
-use super::capture;
 use super::lamps::Watch;
+use super::{capture, steady};
 use super::{now_us, sleep_until};
 
 /// The agent's program.
@@ -89,6 +89,7 @@ fn obey_one(name: &str, order: &Value, agent: &mut Agent, cable: &Cable, lamps: 
         })),
         "capture" => capture::alone(order["seconds"].as_u64().context("seconds")?),
         "look" => capture::look(),
+        "watch" => steady::watch(),
         "run" => run(order),
         "write" => {
             std::fs::write(text("path")?, text("text")?).context("writing")?;

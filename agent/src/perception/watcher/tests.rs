@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::Arc;
 
+use didar_protocol::id::RequestId;
 use didar_vision::PixelFormat;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -17,22 +19,8 @@ fn watcher() -> (Watcher, Receiver<Event>) {
     let config = Config::read(&root.join("firmware-config/agent.toml")).unwrap();
     let models = Models::load(&root.join("models/manifest.toml")).unwrap();
     let (events, told) = channel(64);
-    let settings = Settings {
-        shape: config.board.code,
-        camera: config.board.facts.clone(),
-        placement: config.placement.clone(),
-        stall: config.board.stall,
-        meter: Arc::default(),
-    };
-    let mut watcher = Watcher {
-        perceiver: Perceiver::new(&models).unwrap(),
-        unpacker: Unpacker::new(),
-        mirror: Mirror::new(Viewfinder::default()),
-        settings,
-        events,
-        doing: Doing::Resting,
-        spoiled: 0,
-    };
+    let settings = Settings::of(&config.board, &config.placement, &Arc::default());
+    let mut watcher = Watcher::new(&models, settings, Viewfinder::default(), events).unwrap();
     watcher.obey(Order::Watch(RequestId::from_bytes([1; 16])));
     (watcher, told)
 }
@@ -48,6 +36,7 @@ fn show(watcher: &mut Watcher, told: &mut Receiver<Event>, pixels: &[u8]) -> Vec
         sequence: 0,
         captured_at: Moment::ZERO,
         pixels,
+        beside: None,
     });
     let name = |event| match event {
         Event::Fault(Reason::CameraFault) => "fault",
