@@ -403,7 +403,7 @@ pub trait Outbox: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
     /// The store's files cannot be used.
-    #[error("outbox {path}: {cause}; check the disk's space and the folder's owner")]
+    #[error("outbox {path}: {cause}; check the disk's space, whether it is mounted writable, and the folder's owner")]
     Store {
         /// Where.
         path: std::path::PathBuf,

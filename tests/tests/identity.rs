@@ -5,18 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use didar_agent::ask::{self, Draft};
+use didar_agent::attempt::event::{Closing, Ending, Findings, Outcome};
+use didar_agent::attempt::{Event, Language};
 use didar_agent::config::Config;
+use didar_agent::edge::{Clock as _, Letter, Uplink as _};
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
 use didar_agent::identity::key::{self, Holder};
+use didar_agent::outbox::DiskOutbox;
 use didar_agent::time::SystemClock;
+use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
 use didar_matcher::ca::{Ca, Validity};
-use didar_protocol::id::DeviceId;
+use didar_protocol::id::{DeviceId, Env, Iin, RequestId};
+use didar_protocol::message::{Challenge, Consent, ConsentMethod, VerdictOutcome};
+use didar_protocol::reason::Reason;
 use didar_tests::kiosk_app::KioskApp;
+use didar_tests::people::{self, ASTRONAUT};
 use didar_tests::process::Process;
 use didar_tests::site::{INITIATOR, KioskSite, Site};
+use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -223,5 +233,108 @@ async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<
     kiosk.enrol()?;
     start_and_tell(&kiosk).await?;
     assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 3));
+    site.close()
+}
+
+/// The agent's own uplink, without camera and screen.
+struct Link {
+    identity: Arc<Identity>,
+    clock: Arc<SystemClock>,
+    uplink: MqttUplink,
+    events: mpsc::Receiver<Event>,
+    _outbox: DiskOutbox,
+}
+
+impl Link {
+    fn open(caller: &Caller, device: &DeviceId, port: u16) -> Result<Self> {
+        let identity = Arc::new(Identity::open(&caller.config.site, device)?);
+        let outbox = DiskOutbox::open(&caller.config.site.join("outbox"), device.clone(), identity.clone(), 100)?;
+        let clock = Arc::new(SystemClock::new(0));
+        let settings = Settings {
+            host: "127.0.0.1".to_owned(),
+            port,
+            server_name: "localhost".to_owned(),
+            env: Env::Test,
+            version: "0.1.0".to_owned(),
+            boot: [1; 16],
+            models: Vec::new(),
+        };
+        let (send, events) = mpsc::channel(64);
+        let (trust, memory) = (Arc::clone(&caller.trust), outbox.memory());
+        let uplink = MqttUplink::start(settings, identity.clone(), trust, memory, clock.clone(), send)?;
+        Ok(Self { identity, clock, uplink, events, _outbox: outbox })
+    }
+
+    /// The first event that `wanted` makes something of, on an unbroken connection.
+    async fn event<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> Result<T> {
+        let heard = async {
+            loop {
+                let event = self.events.recv().await.context("the uplink has ended")?;
+                anyhow::ensure!(!matches!(event, Event::UplinkDown), "the connection was lost");
+                if let Some(found) = wanted(event) {
+                    return Ok(found);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.context("waiting for the centre")?
+    }
+
+    /// Asks for a challenge for `subject`.
+    async fn challenge(&mut self, subject: &Iin) -> Result<Box<Challenge>> {
+        let keys = self.event(|event| if let Event::Keys(keys) = event { Some(keys) } else { None }).await?;
+        let (now, id) = (self.clock.now(), RequestId::from_bytes([9; 16]));
+        let now_ms = self.clock.unix_ms(now);
+        let consent = Consent {
+            given_at_s: now_ms / 1000 - 10,
+            expires_at_s: now_ms / 1000 + 3_600,
+            purpose: "sign".into(),
+            method: ConsentMethod::Screen,
+            text_version: "1".into(),
+        };
+        let draft = Draft {
+            subject: subject.clone(),
+            initiator: INITIATOR.parse()?,
+            reference: "renewal".into(),
+            purpose: "sign".into(),
+            consent,
+            language: Language::Kk,
+        };
+        let request = ask::prepare(draft, self.identity.device(), id, now_ms)?;
+        let key = keys.seal_keys.first().context("a sealing key")?;
+        let bytes = ask::request(&request, self.identity.device(), key, self.identity.as_ref())?;
+        self.uplink.send(Letter::RequestChallenge { request: id, bytes, expires: now.after(PATIENCE) })?;
+        self.event(|event| if let Event::Challenged(challenge) = event { Some(challenge) } else { None }).await
+    }
+
+    /// Ends the attempt on this challenge; the centre's word on it.
+    async fn end(&mut self, challenge: Box<Challenge>) -> Result<(VerdictOutcome, Reason)> {
+        let (attempt, expires) = (challenge.attempt, self.clock.now().after(PATIENCE));
+        let ending = Ending::Stopped { outcome: Outcome::Inconclusive, reason: Reason::TooFewFrames };
+        let closing = Closing { challenge, findings: Findings::default(), ending, expires };
+        let bytes = ask::attempt(closing, &[], self.clock.unix_ms(self.clock.now()), self.identity.as_ref())?;
+        self.uplink.send(Letter::Attempt { attempt, bytes, expires })?;
+        let verdict =
+            self.event(|event| if let Event::Replied(verdict) = event { Some(verdict) } else { None }).await?;
+        anyhow::ensure!(verdict.attempt == Some(attempt), "an answer to another attempt");
+        Ok((verdict.outcome, verdict.reason))
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_in_the_middle_of_an_attempt_misses_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::open(&folder.path().join("run"), &manifest())?;
+    let kiosk = site.kiosk("kiosk-0005", &manifest(), folder.path(), site.broker().port(), 365)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let subject = people::iin("900101", 4, 17).context("no lawful number")?;
+    site.enrol(&subject, &people::portrait(&root, ASTRONAUT))?;
+    let caller = Caller::new(&kiosk)?;
+    let mut link = Link::open(&caller, &kiosk.id().parse()?, site.broker().port())?;
+    let challenge = link.challenge(&subject).await?;
+    let before = link.identity.facts().thumbprint;
+    caller.renew(&link.identity).await?;
+    assert_ne!(link.identity.facts().thumbprint, before);
+    // Asked under the old certificate, answered under the new one, on the connection of the old one.
+    assert_eq!(link.end(challenge).await?, (VerdictOutcome::Inconclusive, Reason::TooFewFrames));
     site.close()
 }

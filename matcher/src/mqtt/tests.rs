@@ -3,12 +3,16 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::*;
 use didar_protocol::id::Env;
 use didar_protocol::topic::Topic;
+use tokio::time::timeout;
+
+use super::*;
 
 /// CONNACK: clean, success, at most 20 messages unacknowledged.
 const WELCOME: &[u8] = &[0x20, 6, 0, 0, 3, 0x21, 0, 20];
+/// Longest wait on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
@@ -37,6 +41,21 @@ async fn accepted(broker: &TcpListener) -> TcpStream {
     stream
 }
 
+/// Takes one connection until a subscription has come on it.
+async fn subscribed(broker: &TcpListener) {
+    let mut stream = accepted(broker).await;
+    loop {
+        let (kind, body) = packet(&mut stream).await.expect("a subscription before the connection's end");
+        if kind == SUBSCRIBE {
+            return;
+        }
+        assert_eq!(kind, PUBLISH);
+        // Its number stands behind its topic; acknowledged, the next one may come.
+        let number = 2 + usize::from(body[0]) * 256 + usize::from(body[1]);
+        stream.write_all(&[0x40, 2, body[number], body[number + 1]]).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
     let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,17 +79,7 @@ async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
             .await;
     });
     for _ in 0..3 {
-        let mut stream = accepted(&broker).await;
-        loop {
-            let (kind, body) = packet(&mut stream).await.expect("a subscription before the connection's end");
-            if kind == SUBSCRIBE {
-                break;
-            }
-            assert_eq!(kind, PUBLISH);
-            // Its number stands behind its topic; acknowledged, the next one may come.
-            let number = 2 + usize::from(body[0]) * 256 + usize::from(body[1]);
-            stream.write_all(&[0x40, 2, body[number], body[number + 1]]).await.unwrap();
-        }
+        timeout(PATIENCE, subscribed(&broker)).await.expect("a subscription on each connection");
     }
     listening.abort();
     publisher.abort();

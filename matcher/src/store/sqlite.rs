@@ -166,3 +166,37 @@ pub(super) fn to_sql(number: u64) -> i64 {
 pub(super) fn from_sql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Entry, LedgerError};
+    use crate::store::make_store_key;
+
+    #[test]
+    fn a_part_that_fails_is_undone_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("store.key");
+        make_store_key(&key).unwrap();
+        let mut store = Store::open(&folder.path().join("a.sqlite"), &key).unwrap();
+        let work = store.begin().unwrap();
+        for note in ["first", "undone", "last"] {
+            let part = work.apart(|| {
+                work.append(&Entry { note: Some(note.into()), ..Entry::default() })?;
+                if note == "undone" { Err(LedgerError::Changed(0)) } else { Ok(()) }
+            });
+            assert_eq!(part.is_err(), note == "undone");
+            assert!(!work.is_undone());
+        }
+        work.commit().unwrap();
+        let mut kept = Vec::new();
+        let work = store.begin().unwrap();
+        work.each_line(|line| {
+            kept.push(line.text.contains("first") || line.text.contains("last"));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(kept, [true, true]);
+        work.verify_ledger().unwrap();
+    }
+}
