@@ -426,3 +426,13 @@ fn the_uplinks_memory_outlives_a_restart() {
     assert_eq!(outbox.memory().connected().unwrap(), 2);
     assert_eq!(outbox.memory().health().audit_next, 1);
 }
+
+#[test]
+fn without_a_store_nothing_is_kept_and_nothing_counts() {
+    let kiosk = Device::new();
+    let mut outbox = DiskOutbox::nowhere(Device::id(), kiosk.signer.clone()).unwrap();
+    let memory = outbox.memory();
+    assert!(memory.connected().is_err());
+    assert_eq!((memory.connects(), memory.health().audit_next), (0, 1));
+    assert!(outbox.append(&started()).is_err());
+}

@@ -105,7 +105,7 @@ fn stand_in(site: &Site, kiosk: &KioskSite) -> Result<()> {
     site.wait_for_alarm("program-fault")?;
     assert!(stand_in.stop()?.success(), "SIGTERM ends the stand-in gracefully");
     // The store may be what broke the agent.
-    let (store, aside) = (kiosk.folder().join("state/outbox"), kiosk.folder().join("aside"));
+    let (store, aside) = (kiosk.folder().join("state"), kiosk.folder().join("aside"));
     std::fs::rename(&store, &aside)?;
     std::fs::write(&store, "no folder")?;
     let mut stand_in = kiosk.stand_in()?;
