@@ -52,9 +52,9 @@ const RATES: [u64; 5] = [30, 20, 15, 10, 5];
 /// How long the guest's feeder may take to do what it was told, at our clock.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How fast the first boot's clock runs against ours. At our speed a look takes two thirds of the time in which the driver's
-/// ring fills: then the host's moods are counted, not the agent's losses. So slow, the host may be three
+/// ring fills: then the host's moods are counted, not the agent's losses. At half of it, the host may be almost three
 /// times slower than a quiet one.
-const COUNTING_SPEED: f64 = 0.4;
+const COUNTING_SPEED: f64 = 0.5;
 /// So many frames may pass while the agent looks at one, in the scenes: the driver's ring keeps the others. A code of 26
 /// frames that begins in the middle of a look then still fits the ring of 32.
 const FRAMES_A_LOOK: f64 = 5.0;
