@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use didar_agent::ask::{self, Draft};
+use didar_agent::ask;
+use didar_agent::attempt::Event;
 use didar_agent::attempt::event::{Closing, Ending, Findings, Outcome};
-use didar_agent::attempt::{Event, Language};
 use didar_agent::config::Config;
 use didar_agent::edge::{Clock as _, Letter, Uplink as _};
 use didar_agent::est::{self, Answer, EstError, Question};
@@ -20,7 +20,7 @@ use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
 use didar_matcher::ca::{Ca, Validity};
 use didar_protocol::id::{DeviceId, Env, Iin, RequestId};
-use didar_protocol::message::{Challenge, Consent, ConsentMethod, VerdictOutcome};
+use didar_protocol::message::{Challenge, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_tests::kiosk_app::KioskApp;
 use didar_tests::people::{self, ASTRONAUT};
@@ -284,21 +284,7 @@ impl Link {
         let keys = self.event(|event| if let Event::Keys(keys) = event { Some(keys) } else { None }).await?;
         let (now, id) = (self.clock.now(), RequestId::from_bytes([9; 16]));
         let now_ms = self.clock.unix_ms(now);
-        let consent = Consent {
-            given_at_s: now_ms / 1000 - 10,
-            expires_at_s: now_ms / 1000 + 3_600,
-            purpose: "sign".into(),
-            method: ConsentMethod::Screen,
-            text_version: "1".into(),
-        };
-        let draft = Draft {
-            subject: subject.clone(),
-            initiator: INITIATOR.parse()?,
-            reference: "renewal".into(),
-            purpose: "sign".into(),
-            consent,
-            language: Language::Kk,
-        };
+        let draft = people::draft(subject, INITIATOR.parse()?, now_ms);
         let request = ask::prepare(draft, self.identity.device(), id, now_ms)?;
         let key = keys.seal_keys.first().context("a sealing key")?;
         let bytes = ask::request(&request, self.identity.device(), key, self.identity.as_ref())?;

@@ -1,7 +1,8 @@
 //! Cameras of real machines: V4L2 devices, and whatever `nokhwa` reaches on a developer's machine.
 //!
 //! **Here:** the drivers, and what they share: what is asked of a device ([`offer`]), when a frame was exposed
-//! ([`stamp`]), which frames of two sensors belong together ([`pair`]), who sets the exposure ([`knobs`]), what was counted ([`meter`]). All but the drivers is pure.
+//! ([`stamp`]), which frames of two sensors belong together ([`pair`]), who sets the exposure ([`knobs`]), what was counted
+//! ([`meter`]). All but the drivers is pure.
 //! **Not here:** looking at frames ([`crate::perception`]), the simulated camera ([`crate::bridge`]).
 //! **Start** with [`v4l2::V4l2Camera`].
 

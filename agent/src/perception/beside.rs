@@ -1,7 +1,7 @@
 //! The colour sensor beside an infrared one: whether both show the same face.
 //!
-//! The two see the face from places some millimetres apart, so it
-//! stands elsewhere in each picture, by as much as lenses and distance say. A face that stands anywhere else is another one.
+//! The two see the face from places some millimetres apart, so it stands elsewhere in each picture, by as much as lenses and
+//! distance say. A face that stands anywhere else is another one.
 
 use didar_vision::{Face, FrameView, ModelError, Models, Perceiver, Unpacker};
 

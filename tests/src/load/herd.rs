@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use didar_agent::ask::{self, Draft};
-use didar_agent::attempt::{Event, Language};
+use didar_agent::ask;
+use didar_agent::attempt::Event;
 use didar_agent::edge::{Clock, Letter, Question, Uplink as _};
 use didar_agent::enrol;
 use didar_agent::identity::Identity;
@@ -25,11 +25,11 @@ use didar_matcher::config::Config;
 use didar_matcher::pki::Certificate;
 use didar_matcher::store::Store;
 use didar_protocol::id::{DeviceId, Env, Hash, Iin, RequestId};
-use didar_protocol::message::{Consent, ConsentMethod};
 use didar_protocol::seal::SealKey;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::people;
 use crate::process::{cpu_s, resident_mb};
 use crate::site::{INITIATOR, Site};
 use crate::world::Platter;
@@ -233,21 +233,7 @@ impl Visitor {
         id[8..].copy_from_slice(&count.to_be_bytes());
         let now = self.clock.now();
         let now_ms = self.clock.unix_ms(now);
-        let consent = Consent {
-            given_at_s: now_ms / 1000 - 10,
-            expires_at_s: now_ms / 1000 + 3_600,
-            purpose: "sign".into(),
-            method: ConsentMethod::Screen,
-            text_version: "1".into(),
-        };
-        let draft = Draft {
-            subject: self.subject.clone(),
-            initiator: INITIATOR.parse()?,
-            reference: "herd".into(),
-            purpose: "sign".into(),
-            consent,
-            language: Language::Kk,
-        };
+        let draft = people::draft(&self.subject, INITIATOR.parse()?, now_ms);
         let request = ask::prepare(draft, &self.id, RequestId::from_bytes(id), now_ms)?;
         let bytes = ask::request(&request, &self.id, key, self.identity.as_ref())?;
         let expires = now.after(ASK_MAX);

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use didar_agent::ask::Draft;
 use didar_agent::attempt::{Language, Limits, Machine};
 use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, Question, Uplink, UplinkError};
 use didar_agent::journal::{Ended, Entry, Journal};
@@ -16,9 +15,9 @@ use didar_agent::time::Moment;
 use didar_agent::uplink::session::{Happened, Session};
 use didar_protocol::id::RequestId;
 use didar_protocol::light_code::{CodeShape, Light};
-use didar_protocol::message::{AuditEntry, Consent, ConsentMethod, ModelRef};
+use didar_protocol::message::{AuditEntry, ModelRef};
 
-use super::centre::{BEGIN_MS, INITIATOR, MODEL, Site};
+use super::centre::{BEGIN_MS, MODEL, Site};
 use super::disk::Platter;
 
 /// How long each stage may take: shorter than as shipped, so that a world holds more attempts.
@@ -126,26 +125,6 @@ impl Kiosk {
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.agent.next_deadline().into_iter().chain(self.session.deadline()).min()
     }
-}
-
-/// What the kiosk's application asks for.
-pub(super) fn draft(site: &Site, person: usize, now_ms: u64) -> Result<Draft> {
-    let now_s = now_ms / 1000;
-    let consent = Consent {
-        given_at_s: now_s - 10,
-        expires_at_s: now_s + 86_400,
-        purpose: "benefit".into(),
-        method: ConsentMethod::Screen,
-        text_version: "1".into(),
-    };
-    Ok(Draft {
-        subject: site.persons[person].clone(),
-        initiator: INITIATOR.parse()?,
-        reference: "case".into(),
-        purpose: "benefit".into(),
-        consent,
-        language: Language::Kk,
-    })
 }
 
 /// The board's clock: the world's time, and a calendar of its own.

@@ -40,8 +40,9 @@ pub use centre::Site;
 pub use tally::Tally;
 
 use crate::audit::Witnessed;
+use crate::people;
 use crate::scene::Random;
-use centre::{BEGIN_MS, Centre, PERSONS, face, photograph};
+use centre::{BEGIN_MS, Centre, INITIATOR, PERSONS, face, photograph};
 pub(crate) use disk::Platter;
 use kiosk::Kiosk;
 
@@ -256,7 +257,7 @@ impl World<'_> {
     /// The kiosk's application begins an authentication.
     fn ask(&mut self) -> Result<()> {
         self.person = self.random.below(u64::from(PERSONS)) as u8;
-        let draft = kiosk::draft(self.site, usize::from(self.person), self.now_ms())?;
+        let draft = people::draft(&self.site.persons[usize::from(self.person)], INITIATOR.parse()?, self.now_ms());
         let begun = self.kiosk.agent.begin(draft);
         let request = match begun {
             Ok(request) => request,
