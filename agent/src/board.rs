@@ -14,11 +14,10 @@ use crate::camera::meter::Meter;
 use crate::camera::pair::{PairCamera, Sensor};
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{Board, CameraDevice, LampsDevice, ScreenDevice};
-use crate::edge::{Camera, Clock, LampError, Lamps, Screen};
+use crate::edge::{Camera, Clock, LampError, Lamps, Screen, Switching};
 use crate::lamps::LineLamps;
 use crate::panel::framebuffer::FrameBuffer;
 use crate::panel::spi::SpiScreen;
-use crate::time::Moment;
 
 /// A board's devices.
 pub struct Devices {
@@ -131,7 +130,8 @@ fn screen(device: &ScreenDevice, bridge: Option<BridgeScreen>) -> Option<Box<dyn
 struct NoLamps(Arc<dyn Clock>);
 
 impl Lamps for NoLamps {
-    fn set(&mut self, _: Light) -> Result<Moment, LampError> {
-        Ok(self.0.now())
+    fn set(&mut self, _: Light) -> Result<Switching, LampError> {
+        let now = self.0.now();
+        Ok(Switching { ordered: now, done: now })
     }
 }

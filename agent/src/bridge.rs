@@ -23,7 +23,9 @@ use didar_protocol::light_code::Light;
 use zeroize::Zeroize;
 
 use crate::camera::meter::Meter;
-use crate::edge::{Camera, CameraError, Clock, Controls, Frame, Got, LampError, Lamps, Pick, Screen, ScreenError};
+use crate::edge::{
+    Camera, CameraError, Clock, Controls, Frame, Got, LampError, Lamps, Pick, Screen, ScreenError, Switching,
+};
 use crate::screen::Area;
 use crate::time::Moment;
 use ring::{ReadError, Reader};
@@ -174,11 +176,12 @@ impl BridgeCamera {
 }
 
 impl Lamps for BridgeLamps {
-    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+    fn set(&mut self, light: Light) -> Result<Switching, LampError> {
+        let ordered = self.clock.now();
         self.link
             .order(&[&[b'L', light as u8]])
             .map_err(|cause| LampError::Switch { place: self.link.path.display().to_string(), cause })?;
-        Ok(self.clock.now())
+        Ok(Switching { ordered, done: self.clock.now() })
     }
 }
 

@@ -164,11 +164,20 @@ pub enum CameraError {
 
 /// The two infrared lamps. Dark when dropped.
 pub trait Lamps: Send {
-    /// Switches both lamps; returns the moment of switching.
+    /// Switches both lamps; returns when.
     ///
     /// # Errors
     /// The lamps did not obey; the caller must take them for lit.
-    fn set(&mut self, light: Light) -> Result<Moment, LampError>;
+    fn set(&mut self, light: Light) -> Result<Switching, LampError>;
+}
+
+/// When the lamps were switched. The kernel may have put this thread aside in the middle, so only both ends are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switching {
+    /// Not before this: the switch was about to be ordered.
+    pub ordered: Moment,
+    /// Not after this: the order was obeyed.
+    pub done: Moment,
 }
 
 /// Why the lamps did not obey.
@@ -277,6 +286,8 @@ pub enum Letter {
     },
     /// Close an attempt. Repeated, as the same bytes, until a verdict for this attempt came or the challenge expired.
     Attempt {
+        /// The request that it was about: both travel in one trace.
+        request: RequestId,
         /// Whose closing.
         attempt: AttemptId,
         /// The sealed bytes.

@@ -37,8 +37,7 @@ use crate::attempt::event::{Event, ProofOrder};
 use crate::camera::meter::Meter;
 use crate::config::Board;
 use crate::display::Viewfinder;
-use crate::edge::{Camera, Got};
-use crate::time::Moment;
+use crate::edge::{Camera, Got, Switching};
 pub use beside::Lens;
 use feed::{Feed, Health, RETRY};
 pub use guide::Placement;
@@ -55,7 +54,7 @@ pub enum Order {
     /// The lamps were switched.
     Switched {
         /// When.
-        at: Moment,
+        at: Switching,
         /// To what.
         light: Light,
     },

@@ -254,7 +254,7 @@ impl Agent {
 
     fn send(&mut self, closing: Closing) -> Result<(), Event> {
         let now = self.clock.now();
-        let attempt = closing.challenge.attempt;
+        let (request, attempt) = (closing.request, closing.challenge.attempt);
         let expires = match closing.ending {
             // Nobody waits longer for the verdict, and a live attempt is never kept for later.
             Ending::Proved { .. } => closing.expires.min(now.after(self.limits.reply)),
@@ -263,7 +263,7 @@ impl Agent {
         let sent_at_ms = self.clock.unix_ms(now);
         let bytes = ask::attempt(closing, self.perception.models(), sent_at_ms, self.signer.as_ref())
             .map_err(|error| unsent(self.machine.serving(), &error))?;
-        self.post(Letter::Attempt { attempt, bytes, expires });
+        self.post(Letter::Attempt { request, attempt, bytes, expires });
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use didar_protocol::id::{AttemptId, DeviceId, Env, RequestId};
 use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, Stage, State, Verdict, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Entropy, SealKey, SealKeyPair, Signed, SoftwareSigner, sign_with_certificate};
+use didar_protocol::trace::{self, TraceParent};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, Event as ClientEvent, MqttOptions};
@@ -130,7 +131,7 @@ impl Kiosk {
 
     fn close(&mut self) {
         let expires = self.clock.now().after(Duration::from_secs(60));
-        let letter = Letter::Attempt { attempt: ATTEMPT, bytes: b"sealed attempt".to_vec(), expires };
+        let letter = Letter::Attempt { request: REQUEST, attempt: ATTEMPT, bytes: b"sealed attempt".to_vec(), expires };
         self.uplink.send(letter).unwrap();
     }
 }
@@ -276,6 +277,12 @@ fn correlation(publish: &Publish) -> &[u8] {
     publish.properties.as_ref().unwrap().correlation_data.as_ref().unwrap()
 }
 
+/// The one trace that came along.
+fn trace(publish: &Publish) -> Option<TraceParent> {
+    let [(name, text)] = publish.properties.as_ref()?.user_properties.as_slice() else { return None };
+    (name == trace::PROPERTY).then(|| text.parse().unwrap())
+}
+
 #[tokio::test]
 async fn an_attempt_goes_through_and_the_keys_outlive_a_restart() {
     let site = Site::new();
@@ -295,10 +302,12 @@ async fn an_attempt_goes_through_and_the_keys_outlive_a_restart() {
     kiosk.ask();
     let request = matcher.next("up/challenge-request").await;
     assert_eq!((&request.payload[..], correlation(&request)), (&b"sealed request"[..], &REQUEST.as_bytes()[..]));
+    let [asked, closed] =
+        [REQUEST.as_bytes(), ATTEMPT.as_bytes()].map(|name| TraceParent::of(REQUEST, name[8..].try_into().unwrap()));
+    assert_eq!(trace(&request), asked);
     let properties = request.properties.as_ref().unwrap();
     assert!((1..=60).contains(&properties.message_expiry_interval.unwrap()));
     assert_eq!(properties.content_type.as_deref(), Some("application/vnd.didar.sealed+cbor"));
-    assert_eq!(properties.user_properties[0].0, "traceparent");
 
     let challenge = matcher.sign(&matcher.challenge());
     matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
@@ -309,6 +318,7 @@ async fn an_attempt_goes_through_and_the_keys_outlive_a_restart() {
     kiosk.close();
     let attempt = matcher.next("up/attempt").await;
     assert_eq!(&attempt.payload[..], b"sealed attempt");
+    assert_eq!((trace(&attempt), correlation(&attempt)), (closed, &ATTEMPT.as_bytes()[..]));
     for _ in 0..2 {
         matcher.publish("device/kiosk-7/down/verdict", matcher.sign(&matcher.verdict())).await;
     }

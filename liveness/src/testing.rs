@@ -135,7 +135,7 @@ impl World {
         let skin: Vec<f64> = (0..CELLS).map(|_| (0.8 + 0.2 * random.normal()).clamp(0.2, 1.2)).collect();
         let ratios: Vec<f64> = (0..CELLS).map(|cell| self.log_ratio(cell) + 0.02 * random.normal()).collect();
         for (slot, &light) in (0u32..).zip(code.iter().chain(&[Light::Off])) {
-            builder.switched(self.start_us + slot * 66_667, light);
+            builder.switched([self.start_us + slot * 66_667; 2], light);
         }
         for index in 0..26u32 {
             let at_us = self.start_us + 3_000 + index * 33_333;

@@ -14,6 +14,8 @@ pub struct TranscriptBuilder {
     code: Vec<Light>,
     camera: CameraFacts,
     switches: Vec<Switch>,
+    /// When each of them was ordered.
+    ordered_us: Vec<u32>,
     frames: Vec<FrameSample>,
     refused: usize,
 }
@@ -35,14 +37,24 @@ pub const HELD_MAX: usize = 2 * FRAMES_MAX;
 impl TranscriptBuilder {
     /// A transcript of `code`, seen by `camera`. All times that follow count from the same start.
     pub fn new(shape: CodeShape, code: &[Light], camera: CameraFacts) -> Self {
-        Self { shape, code: code.to_vec(), camera, switches: Vec::new(), frames: Vec::new(), refused: 0 }
+        Self {
+            shape,
+            code: code.to_vec(),
+            camera,
+            switches: Vec::new(),
+            ordered_us: Vec::new(),
+            frames: Vec::new(),
+            refused: 0,
+        }
     }
 
-    /// The lamps switched to `light` at `at_us`. Call once for every slot, in order, and once for the end of the code,
-    /// even where the light stays the same. Switches beyond the code's end and one are not kept.
-    pub fn switched(&mut self, at_us: u32, light: Light) {
+    /// The lamps switched to `light`: ordered at the first time, obeyed by the second. Call once for every slot, in order,
+    /// and once for the end of the code, even where the light stays the same. Switches beyond the code's end and one are
+    /// not kept.
+    pub fn switched(&mut self, [ordered_us, at_us]: [u32; 2], light: Light) {
         if self.switches.len() <= self.code.len() && self.switches.len() < SWITCHES_MAX {
             self.switches.push(Switch { at_us, light });
+            self.ordered_us.push(ordered_us);
         }
     }
 
@@ -71,6 +83,8 @@ impl TranscriptBuilder {
         let mut mixed = 0u16;
         for mut frame in frames {
             match label(&self.switches, &self.camera, &frame) {
+                // The light may have changed before the exposure was over, for all that is known.
+                Label::Slot(_) if self.is_doubtful(&frame) => mixed = mixed.saturating_add(1),
                 Label::Slot(slot) => {
                     frame.slot = slot;
                     labelled.push(frame);
@@ -97,16 +111,31 @@ impl TranscriptBuilder {
             embedded_at_us: None,
         }
     }
+
+    /// Whether the exposure ends between the order of a switch to another light and its being done.
+    fn is_doubtful(&self, frame: &FrameSample) -> bool {
+        let delay = u64::from(self.camera.delay_us);
+        let (_, until) = exposed(&self.camera, frame);
+        let changes = self.switches.windows(2).zip(self.ordered_us.iter().skip(1));
+        changes.filter(|(pair, _)| pair[0].light != pair[1].light).any(|(pair, ordered_us)| {
+            u64::from(*ordered_us) + delay < until && until <= u64::from(pair[1].at_us) + delay
+        })
+    }
+}
+
+/// From when until when the rows that saw the face were exposed, microseconds of the transcript.
+fn exposed(camera: &CameraFacts, frame: &FrameSample) -> (u64, u64) {
+    let row = |milli: u16| u64::from(camera.readout_us) * u64::from(milli.min(1000)) / 1000;
+    let [top, bottom] = frame.rows_milli.map(row);
+    let at_us = u64::from(frame.at_us);
+    (at_us + top.min(bottom), at_us + bottom.max(top) + u64::from(camera.exposure_us))
 }
 
 /// Where a frame's exposure falls, given one switch per slot and one for the end: the exposure of the rows that saw the
 /// face, from the first of them to the last.
 pub fn label(switches: &[Switch], camera: &CameraFacts, frame: &FrameSample) -> Label {
-    let row = |milli: u16| u64::from(camera.readout_us) * u64::from(milli.min(1000)) / 1000;
-    let [top, bottom] = frame.rows_milli.map(row);
     let lit = |switch: &Switch| u64::from(switch.at_us) + u64::from(camera.delay_us);
-    let from = u64::from(frame.at_us) + top.min(bottom);
-    let until = u64::from(frame.at_us) + bottom.max(top) + u64::from(camera.exposure_us);
+    let (from, until) = exposed(camera, frame);
     let Some(first) = switches.iter().rposition(|switch| lit(switch) <= from) else {
         return Label::Outside;
     };
@@ -168,11 +197,29 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_ends_while_the_lamps_are_being_switched_is_mixed() {
+        let finish = |light, at_ms: u32| {
+            let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &[Left, light], CAMERA);
+            // The second switch takes from 155 to 160 ms: the light comes 1 ms later.
+            for (switched, light) in [([100_000; 2], Left), ([155_000, 160_000], light), ([220_000; 2], Off)] {
+                builder.switched(switched, light);
+            }
+            builder.frame(sample(at_ms * 1_000, 0));
+            let transcript = builder.finish();
+            (transcript.frames.first().map(|frame| frame.slot), transcript.mixed)
+        };
+        // Exposed for 20 ms.
+        assert_eq!([136, 137, 141].map(|at_ms| finish(Right, at_ms)), [(Some(0), 0), (None, 1), (None, 1)]);
+        assert_eq!([142, 160, 161].map(|at_ms| finish(Right, at_ms)), [(None, 1), (None, 1), (Some(1), 0)]);
+        assert_eq!(finish(Left, 137), (Some(0), 0), "nothing changes there");
+    }
+
+    #[test]
     fn the_transcript_keeps_order_and_bounds() {
         let code = crate::testing::code(1);
         let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, CAMERA);
         for slot in 0..20u32 {
-            builder.switched(slot * 60_000, *code.get(slot as usize).unwrap_or(&Off));
+            builder.switched([slot * 60_000; 2], *code.get(slot as usize).unwrap_or(&Off));
         }
         for at_ms in (0..400).rev() {
             builder.frame(sample(at_ms * 1_000, 0));

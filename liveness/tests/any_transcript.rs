@@ -91,7 +91,7 @@ fn orderly() -> impl Strategy<Value = LightTranscript> {
         let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, facts);
         (0u32..)
             .zip(code.iter().chain(&[Light::Off]))
-            .for_each(|(slot, &light)| builder.switched(slot * 66_667, light));
+            .for_each(|(slot, &light)| builder.switched([slot * 66_667; 2], light));
         (0u32..).zip(frames).for_each(|(index, frame)| {
             builder.frame(FrameSample {
                 at_us: 5_000 + index * 33_333,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::topic::Lane;
+use didar_protocol::trace::{self, TraceParent};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError, Event, EventLoop, MqttOptions};
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::broker::PACKET_MAX;
 use crate::config::BrokerUrl;
+use crate::identity::random;
 use crate::service::{Incoming, Outgoing, Service};
 use crate::supervisor;
 use crate::time;
@@ -53,9 +55,16 @@ enum Task {
 /// A message with what the transport adds.
 struct Arrived {
     message: Incoming,
-    correlation: Option<Vec<u8>>,
+    thread: Thread,
     /// Its share of [`WAITING_BYTES_MAX`].
     _room: OwnedSemaphorePermit,
+}
+
+/// What an answer carries back, unsigned.
+#[derive(Clone, Default)]
+struct Thread {
+    correlation: Option<Vec<u8>>,
+    trace: Option<TraceParent>,
 }
 
 /// The thread of the service ended by a panic: a bug of ours. Start the matcher again.
@@ -66,7 +75,7 @@ pub struct ServiceDied;
 /// A message that goes out, with what the transport adds.
 struct Parcel {
     message: Outgoing,
-    correlation: Option<Vec<u8>>,
+    thread: Thread,
 }
 
 /// Serves until `stop` becomes true. `connected` is told `true` with every connection whose subscriptions the broker
@@ -169,9 +178,23 @@ impl Arrived {
     fn new(publish: Publish, room: OwnedSemaphorePermit) -> Self {
         // A topic that is no text is none of ours; the service counts it as such.
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-        let correlation = publish.properties.and_then(|properties| properties.correlation_data);
         let message = Incoming { topic, payload: publish.payload.to_vec() };
-        Self { message, correlation: correlation.map(|data| data.to_vec()), _room: room }
+        Self { message, thread: publish.properties.map(Thread::of).unwrap_or_default(), _room: room }
+    }
+}
+
+impl Thread {
+    /// What cannot be read as a trace is none: a device that says nonsense is answered all the same.
+    fn of(properties: PublishProperties) -> Self {
+        let said = properties.user_properties.iter().find(|(name, _)| name == trace::PROPERTY);
+        let trace = said.and_then(|(_, text)| text.parse().ok());
+        Self { correlation: properties.correlation_data.map(|data| data.to_vec()), trace }
+    }
+
+    /// As an answer says it: a step of its own in the same trace.
+    fn answered(&self) -> Self {
+        let step = |parent: TraceParent| parent.step(random().ok()?);
+        Self { correlation: self.correlation.clone(), trace: self.trace.and_then(step) }
     }
 }
 
@@ -247,7 +270,7 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
                     [service.refresh(now_ms), service.sweep(now_ms)].concat()
                 }
             };
-            if say(said, None, parcels).is_err() {
+            if say(said, &Thread::default(), parcels).is_err() {
                 return;
             }
         }
@@ -266,26 +289,28 @@ fn answer(service: &mut Service, mut arrived: &[Arrived], parcels: &mpsc::Sender
         let answers = service.handle_together(&messages, time::now_ms);
         let (handled, rest) = arrived.split_at(answers.len());
         for (letter, said) in handled.iter().zip(answers) {
-            say(said, letter.correlation.as_deref(), parcels)?;
+            say(said, &letter.thread, parcels)?;
         }
         arrived = rest;
     }
     Ok(())
 }
 
-fn say(said: Vec<Outgoing>, correlation: Option<&[u8]>, parcels: &mpsc::Sender<Parcel>) -> Result<(), Unheard> {
+fn say(said: Vec<Outgoing>, thread: &Thread, parcels: &mpsc::Sender<Parcel>) -> Result<(), Unheard> {
     for message in said {
-        let correlation = correlation.filter(|_| message.reply).map(<[u8]>::to_vec);
-        parcels.blocking_send(Parcel { message, correlation }).map_err(|_| Unheard)?;
+        let thread = if message.reply { thread.answered() } else { Thread::default() };
+        parcels.blocking_send(Parcel { message, thread }).map_err(|_| Unheard)?;
     }
     Ok(())
 }
 
-async fn publish(client: &AsyncClient, Parcel { message, correlation }: Parcel) {
+async fn publish(client: &AsyncClient, Parcel { message, thread }: Parcel) {
     let Outgoing { topic, payload, retain, expiry_s, .. } = message;
+    let property = |parent: TraceParent| (trace::PROPERTY.to_owned(), parent.to_string());
     let properties = PublishProperties {
         message_expiry_interval: expiry_s,
-        correlation_data: correlation.map(Into::into),
+        correlation_data: thread.correlation.map(Into::into),
+        user_properties: thread.trace.map(property).into_iter().collect(),
         content_type: Some("application/cose".into()),
         ..PublishProperties::default()
     };

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use didar_matcher::ca::Ca;
 use didar_matcher::time::now_ms;
+use didar_protocol::id::RequestId;
 use didar_protocol::message::AuditEntry;
+use didar_protocol::trace::{self, TraceParent};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{PubAckReason, PublishProperties};
 use serving::{Client, program, serve};
@@ -97,15 +99,24 @@ async fn a_device_cannot_take_anothers_client_id() {
     let (keys, _) = victim.heard("/matcher/keys").await;
     assert!(keys.retain);
     victim.subscribe("didar/1/test/device/kiosk-2/down/#").await;
+    let asked = TraceParent::of(RequestId::from_bytes([7; 16]), [1; 8]).unwrap();
     for taken in ["kiosk-2", "matcher:matcher-1"] {
         let _thief = serving.connect(&one, taken).await;
         let record = two.record(1, [0; 32], started());
-        let properties =
-            PublishProperties { correlation_data: Some(vec![4, 2].into()), ..PublishProperties::default() };
+        let properties = PublishProperties {
+            correlation_data: Some(vec![4, 2].into()),
+            user_properties: vec![(trace::PROPERTY.to_owned(), asked.to_string())],
+            ..PublishProperties::default()
+        };
         let topic = "didar/1/test/device/kiosk-2/up/audit";
         victim.client.publish_with_properties(topic, QoS::AtLeastOnce, false, record, properties).await.unwrap();
         let (receipt, _) = victim.heard("/down/receipt").await;
-        assert_eq!(receipt.properties.unwrap().correlation_data.unwrap().to_vec(), [4, 2]);
+        let properties = receipt.properties.unwrap();
+        assert_eq!(properties.correlation_data.unwrap().to_vec(), [4, 2]);
+        let [(name, answered)] = properties.user_properties.as_slice() else { panic!("one trace") };
+        let answered: TraceParent = answered.parse().unwrap();
+        assert_eq!((name.as_str(), answered.request()), (trace::PROPERTY, asked.request()));
+        assert_ne!(answered, asked, "the answer is a step of its own");
     }
 }
 

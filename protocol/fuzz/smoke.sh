@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a while: smoke.sh [SECONDS PER TARGET, default 5]. The seeds are the golden vectors, or
-# seeds/TARGET where there is one; what a run finds new stays in target/corpus/TARGET and is where the next one begins.
-# A finding fails the run and lies in artifacts/; replay it with the target's binary and the file as argument.
+# Runs every fuzz target for a while, as many at once as there are processors: smoke.sh [SECONDS PER TARGET, default 5].
+# The seeds are the golden vectors, or seeds/TARGET where there is one; what a run finds new stays in
+# target/corpus/TARGET and is where the next one begins. A finding fails the run and lies in artifacts/; replay it with
+# the target's binary and the file as argument.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-5}
@@ -9,25 +10,29 @@ seconds=${1:-5}
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${DIDAR_FUZZ_TARGET:-target}
 mkdir -p artifacts
-for source in targets/*.rs; do
-  name=$(basename "$source" .rs)
-  corpus="$target/corpus/$name"
+
+# One target; 255 keeps the others from beginning.
+one() {
+  set -euo pipefail
+  local name=$1 corpus="$target/corpus/$1" log="$target/$1.log" runs edges
   mkdir -p "$corpus"
   if [ -d "seeds/$name" ]; then cp "seeds/$name"/* "$corpus/"; else cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"; fi
   if [ "$name" = recording ]; then cp ../../liveness/vectors/*.cbor ../../liveness/vectors/*.json "$corpus/"; fi
-  log="$target/$name.log"
   if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=98305 \
       -artifact_prefix=artifacts/ "$corpus" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "fuzz target $name found something: see protocol/fuzz/artifacts" >&2
-    exit 1
+    exit 255
   fi
   runs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$log")
   edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
   # Coverage that stays near zero means that the counters were not compiled in, and the fuzzer is blind.
   if [ "${edges:-0}" -lt 50 ]; then
     echo "fuzz target $name sees ${edges:-0} edges only: built without coverage?" >&2
-    exit 1
+    exit 255
   fi
   echo "$name: $runs runs, $edges edges, nothing found"
-done
+}
+export -f one
+export seconds host target
+for source in targets/*.rs; do basename "$source" .rs; done | xargs -P "$(nproc)" -I '{}' bash -c 'one {}'

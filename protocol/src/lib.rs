@@ -2,7 +2,7 @@
 //!
 //! **Here:** who is who ([`id`]), why an attempt ended ([`reason`]), the messages ([`message`]) with the light
 //! transcript they carry ([`transcript`]), their bytes ([`codec`]), signatures and sealing ([`seal`]), topics
-//! ([`topic`]), and the lamp sequence that both ends derive ([`light_code`]).
+//! ([`topic`]), what belongs together ([`trace`]), and the lamp sequence that both ends derive ([`light_code`]).
 //!
 //! **Not here:** input or output, clocks, random sources (callers pass [`seal::Entropy`]), certificate chains,
 //! pixels, floating point, and every decision: whether a face is alive is `didar_liveness`, whether it matches is
@@ -20,6 +20,7 @@ pub mod message;
 pub mod reason;
 pub mod seal;
 pub mod topic;
+pub mod trace;
 pub mod transcript;
 
 /// The version of the protocol that this crate speaks: key 0 of every message, and part of every topic.

@@ -30,7 +30,7 @@ pub struct KioskSite {
     pub api: PathBuf,
     /// The socket of the simulated devices.
     pub bridge: PathBuf,
-    /// `NAME=VALUE`: what every run of the agent finds in its environment.
+    /// What every run of the agent goes through first, as `env` reads it: `NAME=VALUE`, then a program that runs it.
     pub environment: Vec<String>,
     folder: PathBuf,
     agent: PathBuf,
@@ -334,7 +334,7 @@ impl KioskSite {
     /// What `env` runs: the agent with `arguments` and this kiosk's configuration.
     fn order<'a>(&'a self, arguments: &[&'a str], environment: &[&'a str]) -> Result<Vec<&'a str>> {
         let own: Vec<&str> = self.environment.iter().map(String::as_str).collect();
-        Ok([&own, environment, &[path(&self.agent)?], arguments, &["--config", path(&self.config)?]].concat())
+        Ok([environment, &own, &[path(&self.agent)?], arguments, &["--config", path(&self.config)?]].concat())
     }
 
     /// The device's id.

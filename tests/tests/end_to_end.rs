@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -100,19 +101,54 @@ fn check_told(told: &Receiver<String>) -> Result<()> {
 }
 
 /// What stands in for an agent that keeps failing: the centre raises an alarm, even where nothing can be written.
-fn stand_in(site: &Site, kiosk: &KioskSite) -> Result<()> {
+fn stand_in(site: &Site, kiosk: &mut KioskSite) -> Result<()> {
     let mut stand_in = kiosk.stand_in()?;
     site.wait_for_alarm("program-fault")?;
     assert!(stand_in.stop()?.success(), "SIGTERM ends the stand-in gracefully");
     // The store may be what broke the agent.
-    let (store, aside) = (kiosk.folder().join("state"), kiosk.folder().join("aside"));
-    std::fs::rename(&store, &aside)?;
-    std::fs::write(&store, "no folder")?;
+    let store = kiosk.folder().join("state");
+    let aside = kiosk.folder().join("aside");
+    if mounts_are_allowed() {
+        let lock = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+        let state = store.to_str().context("path")?;
+        kiosk.environment =
+            ["unshare", "--map-root-user", "--mount", "sh", "-c", lock, state].map(str::to_owned).to_vec();
+        check_read_only(kiosk)?;
+    } else {
+        // No read-only disk without leave to mount one: a file stands where the store belongs.
+        std::fs::rename(&store, &aside)?;
+        std::fs::write(&store, "no folder")?;
+    }
     let mut stand_in = kiosk.stand_in()?;
     site.wait_for_alarm("storage-fault")?;
     assert!(stand_in.stop()?.success());
-    std::fs::remove_file(&store)?;
-    Ok(std::fs::rename(&aside, &store)?)
+    kiosk.environment.clear();
+    if aside.exists() {
+        std::fs::remove_file(&store)?;
+        std::fs::rename(&aside, &store)?;
+    }
+    Ok(())
+}
+
+/// Whether this user may have file systems of its own.
+fn mounts_are_allowed() -> bool {
+    let tried = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+/// Where the kernel has made the store's file system read-only, as it does with a damaged one, the agent ends and names
+/// folder and cause, and `doctor` says what to do.
+fn check_read_only(kiosk: &KioskSite) -> Result<()> {
+    assert!(kiosk.start().is_err(), "an agent that can record nothing serves");
+    let log = std::fs::read_to_string(kiosk.folder().join("agent.log"))?;
+    let last = log.lines().last().context("a word")?;
+    assert!(last.contains("Read-only file system") && last.contains("state"), "{last}");
+    let report = kiosk.doctor()?;
+    let findings = report["findings"].as_array().context("findings")?;
+    let storage = findings.iter().find(|finding| finding["device"] == "storage").context("storage")?;
+    assert_eq!(storage["verdict"], "wrong", "{storage}");
+    assert!(storage["says"].to_string().contains("Read-only file system"), "{storage}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +165,7 @@ async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
     let site = Site::open(&folder.path().join("run"), &manifest)?;
     let person = people::iin("900101", 4, 17).context("a lawful number")?;
     site.enrol(&person, &right)?;
-    let kiosk = site.kiosk("kiosk-0001", &manifest, sockets.path(), site.broker().port(), 365)?;
+    let mut kiosk = site.kiosk("kiosk-0001", &manifest, sockets.path(), site.broker().port(), 365)?;
     kiosk.check()?;
     let mut stage = Stage::open(&kiosk, Arc::clone(&right_subject), &folder.path().join("pictures"))?;
     let told = supervise(&sockets.path().join("notify"))?;
@@ -164,7 +200,7 @@ async fn the_right_person_is_granted_and_everybody_else_is_not() -> Result<()> {
 
     assert!(agent.process.stop()?.success(), "SIGTERM ends the agent gracefully");
     check_told(&told)?;
-    stand_in(&site, &kiosk)?;
+    stand_in(&site, &mut kiosk)?;
     examine(&kiosk)?;
     drop(stage);
     let centre = site.centre();

@@ -29,6 +29,7 @@ use didar_tests::site::{INITIATOR, KioskSite, Site};
 use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST: RequestId = RequestId::from_bytes([9; 16]);
 
 fn manifest() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/manifest.toml")
@@ -282,7 +283,7 @@ impl Link {
     /// Asks for a challenge for `subject`.
     async fn challenge(&mut self, subject: &Iin) -> Result<Box<Challenge>> {
         let keys = self.event(|event| if let Event::Keys(keys) = event { Some(keys) } else { None }).await?;
-        let (now, id) = (self.clock.now(), RequestId::from_bytes([9; 16]));
+        let (now, id) = (self.clock.now(), REQUEST);
         let now_ms = self.clock.unix_ms(now);
         let draft = people::draft(subject, INITIATOR.parse()?, now_ms);
         let request = ask::prepare(draft, self.identity.device(), id, now_ms)?;
@@ -296,9 +297,9 @@ impl Link {
     async fn end(&mut self, challenge: Box<Challenge>) -> Result<(VerdictOutcome, Reason)> {
         let (attempt, expires) = (challenge.attempt, self.clock.now().after(PATIENCE));
         let ending = Ending::Stopped { outcome: Outcome::Inconclusive, reason: Reason::TooFewFrames };
-        let closing = Closing { challenge, findings: Findings::default(), ending, expires };
+        let closing = Closing { request: REQUEST, challenge, findings: Findings::default(), ending, expires };
         let bytes = ask::attempt(closing, &[], self.clock.unix_ms(self.clock.now()), self.identity.as_ref())?;
-        self.uplink.send(Letter::Attempt { attempt, bytes, expires })?;
+        self.uplink.send(Letter::Attempt { request: REQUEST, attempt, bytes, expires })?;
         let verdict =
             self.event(|event| if let Event::Replied(verdict) = event { Some(verdict) } else { None }).await?;
         anyhow::ensure!(verdict.attempt == Some(attempt), "an answer to another attempt");

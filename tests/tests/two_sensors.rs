@@ -10,7 +10,7 @@ use didar_agent::attempt::event::{Event, Finding, Proof, ProofOrder};
 use didar_agent::camera::pair::{PairCamera, Sensor};
 use didar_agent::config::Config;
 use didar_agent::display::Viewfinder;
-use didar_agent::edge::{Camera, CameraError, Controls, Frame, Got, Pick};
+use didar_agent::edge::{Camera, CameraError, Controls, Frame, Got, Pick, Switching};
 use didar_agent::perception::{Eyes, Lens, Order, Perception, Settings};
 use didar_agent::time::Moment;
 use didar_protocol::id::{AttemptId, RequestId};
@@ -226,7 +226,8 @@ impl Booth {
         self.eyes.order(Order::Prove(Box::new(order)));
         for (slot, light) in (0..).zip(code.iter().copied().chain([Light::Off])) {
             let at_us = start_us + slot * slot_us;
-            self.eyes.order(Order::Switched { at: moment(at_us), light });
+            let at = Switching { ordered: moment(at_us), done: moment(at_us) };
+            self.eyes.order(Order::Switched { at, light });
             self.world.lock().lamps.switched(at_us + 400, light);
         }
         self.world.play(2 + 12)?;

@@ -168,6 +168,7 @@ impl Machine {
                     return self.conclude(now, Outcome::Offline, Reason::NoConnection, Findings::default());
                 }
                 let closing = Closing {
+                    request: case.request.id,
                     challenge: held.challenge.clone(),
                     findings: proof.findings,
                     ending: Ending::Proved { template: proof.template, picture: proof.picture },

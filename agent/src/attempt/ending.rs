@@ -152,6 +152,7 @@ impl Machine {
         let record = case.record(now, outcome, reason, named);
         if let Some(held) = unsent.filter(|held| outcome != Outcome::Offline && now < held.expires) {
             orders.push(Command::Send(Box::new(Closing {
+                request: case.request.id,
                 challenge: held.challenge,
                 findings,
                 ending: Ending::Stopped { outcome, reason },

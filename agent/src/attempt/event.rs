@@ -202,6 +202,8 @@ pub enum Finding {
 /// Everything that the attempt message says. Becomes bytes in [`crate::ask::attempt`].
 #[derive(Debug)]
 pub struct Closing {
+    /// The request that the attempt was about.
+    pub request: RequestId,
     /// The challenge that this answers.
     pub challenge: Box<Challenge>,
     /// The evidence.

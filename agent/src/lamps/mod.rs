@@ -18,7 +18,7 @@ use budget::Budget;
 use didar_protocol::light_code::Light;
 use pins::Lines;
 
-use crate::edge::{Clock, LampError, Lamps};
+use crate::edge::{Clock, LampError, Lamps, Switching};
 use crate::time::Moment;
 
 /// Two lines, as one. What is not lit is dark: there is no other state.
@@ -86,7 +86,7 @@ impl WatchedLamps {
 }
 
 impl Lamps for WatchedLamps {
-    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+    fn set(&mut self, light: Light) -> Result<Switching, LampError> {
         let core = &self.core;
         let mut state = core.lock();
         let now = core.clock.now();
@@ -100,16 +100,17 @@ impl Lamps for WatchedLamps {
             state.budget.lit(now);
             core.changed.notify_all();
         }
+        let ordered = core.clock.now();
         if let Err(cause) = state.pins.show(light) {
             // Perhaps one of the two obeyed; dark is what we can try.
             let _ = state.pins.show(Light::Off);
             return Err(core.failed(cause));
         }
-        let switched = core.clock.now();
+        let done = core.clock.now();
         if light == Light::Off {
-            state.budget.dark(switched);
+            state.budget.dark(done);
         }
-        Ok(switched)
+        Ok(Switching { ordered, done })
     }
 }
 
@@ -201,7 +202,7 @@ impl LineLamps {
 }
 
 impl Lamps for LineLamps {
-    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+    fn set(&mut self, light: Light) -> Result<Switching, LampError> {
         let mut lamps = match self.opened.take() {
             Some(lamps) => lamps,
             None => {

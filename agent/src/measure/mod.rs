@@ -182,7 +182,7 @@ impl Bench {
         self.sample(DARK_FRAMES, Moment::ZERO, (area, rate), &mut samples)?;
         let last = samples.last().map_or(Moment::ZERO, |sample| sample.at);
         wait(aim.after(last, Duration::from_secs(1) / rate.max(1), self.clock.now()));
-        let switched = self.lamps.set(light)?;
+        let switched = self.lamps.set(light)?.done;
         // Frames that waited in the driver's ring are older than the light: they come first and do not count.
         let sampled = self.sample(LIT_FRAMES, switched, (area, rate), &mut samples);
         self.lamps.set(Light::Off)?;

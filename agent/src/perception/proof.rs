@@ -18,6 +18,7 @@ use didar_vision::{
 use super::beside::Shown;
 use super::sample::{centre, sample};
 use crate::attempt::event::{Event, Finding, Findings, Proof, ProofOrder, Refutation};
+use crate::edge::Switching;
 use crate::time::Moment;
 
 /// Frames in a row without a face that end the proof: one may be lost to a lamp's glare.
@@ -99,9 +100,9 @@ impl Collector {
         }
     }
 
-    pub(super) fn switched(&mut self, at: Moment, light: Light) {
-        let at_us = self.since_start(at);
-        self.builder.switched(at_us, light);
+    pub(super) fn switched(&mut self, at: Switching, light: Light) {
+        let [ordered_us, at_us] = [at.ordered, at.done].map(|moment| self.since_start(moment));
+        self.builder.switched([ordered_us, at_us], light);
         self.switches.push(Switch { at_us, light });
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use didar_protocol::trace::{self, TraceParent};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, LastWill, Packet, PublishProperties};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event as ClientEvent, EventLoop, MqttOptions};
@@ -101,14 +102,16 @@ impl Publication {
         self
     }
 
-    /// Names what an answer should carry back. A name of 16 bytes is the trace too (W3C trace context), its second half
-    /// our span.
+    /// Names what an answer should carry back.
     pub(super) fn correlated(mut self, name: Vec<u8>) -> Self {
-        if name.len() == 16 {
-            let trace = format!("00-{}-{}-01", hex::encode(&name), hex::encode(&name[8..]));
-            self.properties.user_properties = vec![("traceparent".to_owned(), trace)];
-        }
         self.properties.correlation_data = Some(name.into());
+        self
+    }
+
+    /// Says which request it is about.
+    pub(super) fn traced(mut self, trace: Option<TraceParent>) -> Self {
+        let property = |parent: TraceParent| (trace::PROPERTY.to_owned(), parent.to_string());
+        self.properties.user_properties = trace.map(property).into_iter().collect();
         self
     }
 

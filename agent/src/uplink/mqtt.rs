@@ -257,8 +257,11 @@ impl Driver {
             }
             Act::Publish(parcel) => {
                 let content = if parcel.lane == Lane::Audit { Content::Signed } else { Content::Sealed };
-                let publication = Publication::new(self.topic(parcel.lane), parcel.bytes.to_vec(), content);
-                self.post(Outbound::Publish(publication.correlated(parcel.correlation).expiring(parcel.expires_in)));
+                let publication = Publication::new(self.topic(parcel.lane), parcel.bytes.to_vec(), content)
+                    .correlated(parcel.correlation)
+                    .traced(parcel.trace)
+                    .expiring(parcel.expires_in);
+                self.post(Outbound::Publish(publication));
             }
             Act::Tell(event) => self.events.send(event).await.map_err(|_| LoopGone)?,
             Act::KeepKeys(signed) => {

@@ -11,8 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use didar_protocol::id::AttemptId;
+use didar_protocol::id::{AttemptId, RequestId};
 use didar_protocol::topic::Lane;
+use didar_protocol::trace::TraceParent;
 
 use super::arrival::{Arrival, Correlated};
 use crate::attempt::Event;
@@ -90,6 +91,8 @@ pub struct Parcel {
     pub lane: Lane,
     /// What an answer should carry back.
     pub correlation: Vec<u8>,
+    /// The request that it is about, for whoever follows it through the systems.
+    pub trace: Option<TraceParent>,
     /// The signed or sealed bytes.
     pub bytes: Arc<[u8]>,
     /// After this the broker may forget it.
@@ -125,6 +128,8 @@ enum Link {
 
 struct Flight {
     name: Question,
+    /// Its trace.
+    request: RequestId,
     bytes: Arc<[u8]>,
     expires: Moment,
     send_at: Moment,
@@ -234,14 +239,15 @@ impl Session {
     fn take(&mut self, now: Moment, letter: Letter, acts: &mut Vec<Act>) {
         match letter {
             Letter::RequestChallenge { request, bytes, expires } => {
-                self.board(now, Question::Request(request), bytes, expires);
+                self.board(now, Question::Request(request), request, bytes, expires);
             }
-            Letter::Attempt { attempt, bytes, expires } => {
-                self.board(now, Question::Attempt(attempt), bytes, expires);
+            Letter::Attempt { request, attempt, bytes, expires } => {
+                self.board(now, Question::Attempt(attempt), request, bytes, expires);
             }
             Letter::Audit { number, bytes } if self.is_up() => acts.push(Act::Publish(Parcel {
                 lane: Lane::Audit,
                 correlation: number.to_be_bytes().to_vec(),
+                trace: None,
                 bytes: bytes.into(),
                 expires_in: None,
             })),
@@ -257,7 +263,7 @@ impl Session {
     }
 
     /// Puts a letter on the table; a letter of the same name there stays as it is, so repeats have the same bytes.
-    fn board(&mut self, now: Moment, name: Question, bytes: Vec<u8>, expires: Moment) {
+    fn board(&mut self, now: Moment, name: Question, request: RequestId, bytes: Vec<u8>, expires: Moment) {
         if expires <= now || self.flights.iter().any(|flight| flight.name == name) {
             return;
         }
@@ -265,7 +271,7 @@ impl Session {
             self.flights.remove(0);
             self.ignored.crowded_out += 1;
         }
-        self.flights.push(Flight { name, bytes: bytes.into(), expires, send_at: now });
+        self.flights.push(Flight { name, request, bytes: bytes.into(), expires, send_at: now });
     }
 
     fn arrived(&mut self, Correlated { arrival, correlation }: Correlated, acts: &mut Vec<Act>) {
@@ -339,12 +345,20 @@ impl Flight {
             return None;
         }
         self.send_at = now.after(RESEND_EVERY);
-        let (lane, correlation) = match self.name {
-            Question::Request(request) => (Lane::ChallengeRequest, request.as_bytes().to_vec()),
-            Question::Attempt(attempt) => (Lane::Attempt, attempt.as_bytes().to_vec()),
+        let (lane, name) = match self.name {
+            Question::Request(request) => (Lane::ChallengeRequest, *request.as_bytes()),
+            Question::Attempt(attempt) => (Lane::Attempt, *attempt.as_bytes()),
         };
+        // Its step in the trace is named by the last half of its own name.
+        let trace = TraceParent::of(self.request, std::array::from_fn(|at| name[8 + at]));
         let expires_in = Some(self.expires.since(now));
-        Some(Act::Publish(Parcel { lane, correlation, bytes: Arc::clone(&self.bytes), expires_in }))
+        Some(Act::Publish(Parcel {
+            lane,
+            correlation: name.to_vec(),
+            trace,
+            bytes: Arc::clone(&self.bytes),
+            expires_in,
+        }))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use didar_agent::ask::Draft;
 use didar_agent::attempt::event::{Event, Finding, Findings, Language, Proof, ProofOrder, Refutation};
 use didar_agent::attempt::{Limits, Machine};
-use didar_agent::edge::{Clock, LampError, Lamps, Outbox, OutboxError};
+use didar_agent::edge::{Clock, LampError, Lamps, Outbox, OutboxError, Switching};
 use didar_agent::journal::{Ended, Entry, Journal, Standing};
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{Eyes, Order};
@@ -303,13 +303,14 @@ struct ScriptedLamps {
 }
 
 impl Lamps for ScriptedLamps {
-    fn set(&mut self, light: Light) -> Result<Moment, LampError> {
+    fn set(&mut self, light: Light) -> Result<Switching, LampError> {
         if self.failures > 0 {
             self.failures -= 1;
             return Err(LampError::Switch { place: "script".into(), cause: std::io::ErrorKind::BrokenPipe.into() });
         }
         self.seen.lock().unwrap().lamps.push(light);
-        Ok(self.clock.now())
+        let now = self.clock.now();
+        Ok(Switching { ordered: now, done: now })
     }
 }
 

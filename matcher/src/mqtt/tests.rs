@@ -69,7 +69,7 @@ async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
     tokio::spawn(async move {
         let topic = Topic::OperatorEvents { env: Env::Test };
         let message = Outgoing { topic, payload: vec![0], retain: false, expiry_s: None, reply: false };
-        while parcels.send(Parcel { message: message.clone(), correlation: None }).await.is_ok() {}
+        while parcels.send(Parcel { message: message.clone(), thread: Thread::default() }).await.is_ok() {}
     });
     let listening = tokio::spawn(async move {
         let ((tasks, _work), connected) = (mpsc::channel(1), watch::Sender::new(false));

@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub retain: bool,
     /// After how many seconds the broker may drop it; `None` for never.
     pub expiry_s: Option<u32>,
-    /// Whether it answers the message that was handled: its correlation data go along.
+    /// Whether it answers the message that was handled: its correlation data and its trace go along.
     pub reply: bool,
 }
 

@@ -5,6 +5,7 @@
 use didar_protocol::id::{AttemptId, Bin, DeviceId, Env, Iin, InitiatorId, RequestId};
 use didar_protocol::seal::{SealKey, SealKeyPair, SoftwareSigner};
 use didar_protocol::topic::Topic;
+use didar_protocol::trace::TraceParent;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = SealKey::from_sec1(bytes);
@@ -16,6 +17,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(iin) = text.parse::<Iin>() {
         assert_eq!(iin.as_str(), text);
+    }
+    if let Ok(parent) = text.parse::<TraceParent>() {
+        assert_eq!(parent.to_string()[..53], text[..53]);
     }
     let _ = (
         text.parse::<Bin>(),

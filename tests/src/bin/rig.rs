@@ -311,15 +311,15 @@ async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
     let recording = booth.feed.stop_recording();
     booth.photograph("grant")?;
     booth.feed.step_up(Arc::clone(&stage.other));
-    play(booth.attempt("another-person", Middle::Undisturbed).await?);
+    // What was told stays told when the camera goes.
+    play(booth.attempt("another-person", Middle::PulledAt("outcome")).await?);
+    booth.plug().await?;
     booth.feed.step_up(Arc::clone(&stage.right));
     booth.feed.present(Presentation::Print);
     play(booth.attempt("print", Middle::Undisturbed).await?);
-    booth.feed.present(Presentation::Recording(recording));
-    play(booth.attempt("recording", Middle::Undisturbed).await?);
     booth.feed.present(Presentation::Live);
 
-    // Each of these is the next attempt to the one before: it shows what a camera that came back is good for.
+    // After each of these, and after the one above, the next attempt shows what a camera that came back is good for.
     play(booth.attempt_once("pulled-while-positioning", Middle::PulledAt("positioning")).await?);
     booth.plug().await?;
     play(booth.attempt_once("pulled-while-checking", Middle::PulledAt("checking")).await?);
@@ -327,8 +327,9 @@ async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
     booth.plug().await?;
     play(booth.attempt_once("pulled-while-proving", Middle::PulledAt("hold-still")).await?);
     booth.plug().await?;
-    play(booth.attempt("pulled-while-showing", Middle::PulledAt("outcome")).await?);
-    booth.plug().await?;
+    booth.feed.present(Presentation::Recording(recording));
+    play(booth.attempt("recording", Middle::Undisturbed).await?);
+    booth.feed.present(Presentation::Live);
     let same = booth.control.order("agent")?;
     let killed = booth.killed_while_lit().await?;
     println!("killed while lit: {killed}");

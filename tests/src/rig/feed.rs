@@ -74,12 +74,17 @@ impl Feed {
         hold(&self.shared.kiosk).stop_recording()
     }
 
-    /// What lit the frame whose exposure began at `start_us`: the lamps during all of it, or `None` for a mixture. The
-    /// outer `None`: no such frame was rendered.
-    pub fn truth(&self, start_us: u64) -> Option<Option<Light>> {
+    /// How long each lamp lit the frame whose exposure began at `start_us`, left and right, as a share of the exposure;
+    /// `None`: no such frame was rendered.
+    pub fn shares(&self, start_us: u64) -> Option<[f32; 2]> {
         // The agent counts from a moment of its own, so a microsecond may be lost in rounding.
-        let lit = *hold(&self.shared.seen).truth.range(start_us.saturating_sub(2)..=start_us + 2).next()?.1;
-        Some(match lit {
+        hold(&self.shared.seen).truth.range(start_us.saturating_sub(2)..=start_us + 2).next().map(|(_, lit)| *lit)
+    }
+
+    /// What lit that frame: the lamps during all of it, or `None` for a mixture. The outer `None`: no such frame was
+    /// rendered.
+    pub fn truth(&self, start_us: u64) -> Option<Option<Light>> {
+        Some(match self.shares(start_us)? {
             [0.0, 0.0] => Some(Light::Off),
             [1.0, 0.0] => Some(Light::Left),
             [0.0, 1.0] => Some(Light::Right),

@@ -48,6 +48,8 @@ pub struct Scene {
     pub ms: u64,
     /// Slots, and how many the host knows to be right.
     pub tally: Tally,
+    /// Each wrong frame: what the agent took it for, and how much of it either lamp lit.
+    pub wrong: Vec<String>,
     /// How often it was tried: an inconclusive capture is tried again.
     pub tries: u32,
 }
@@ -62,6 +64,7 @@ impl Scene {
             "ms": self.ms,
             "slots": self.tally.slots,
             "slots_right": self.tally.right,
+            "wrong_frames": self.wrong,
             "tries": self.tries,
         })
     }
@@ -182,9 +185,11 @@ impl Booth {
         let labelled: Vec<_> = self.said()?.iter().filter_map(|line| slots::parse(line)).collect();
         let feed = &self.feed;
         let tally = slots::tally(&labelled, |at| feed.truth(at).flatten());
+        let wrong = labelled.iter().filter(|frame| feed.truth(frame.captured_us).flatten() != Some(frame.light));
+        let wrong = wrong.map(|frame| format!("{frame:?}: lit for {:?}", feed.shares(frame.captured_us))).collect();
         let word = |value: &Value| value.as_str().or_else(|| value["name"].as_str()).unwrap_or("").to_owned();
         let (outcome, reason) = (word(&outcome["outcome"]), word(&outcome["reason"]));
-        Ok(Scene { name: name.to_owned(), outcome, reason, ms, tally, tries: 1 })
+        Ok(Scene { name: name.to_owned(), outcome, reason, ms, tally, wrong, tries: 1 })
     }
 
     /// Begins an attempt; its id.

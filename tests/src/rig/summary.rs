@@ -3,18 +3,16 @@
 use serde_json::{Value, json};
 
 /// How each scene must end.
-const EXPECTED: [(&str, &[&str]); 10] = [
+const EXPECTED: [(&str, &[&str]); 9] = [
     ("grant", &["grant"]),
     ("another-person", &["deny"]),
     ("print", &["spoof"]),
-    ("recording", &["spoof"]),
     ("pulled-while-positioning", &["fault"]),
     // With the code's last frames in hand the agent needs no camera any more.
     ("pulled-while-checking", &["fault", "grant"]),
     ("begun-without-camera", &["fault"]),
     ("pulled-while-proving", &["fault"]),
-    // What was told stays told; and this one shows that the camera that came back is good.
-    ("pulled-while-showing", &["grant"]),
+    ("recording", &["spoof"]),
     ("after-kill", &["grant"]),
 ];
 /// What `doctor` must find wrong with each device that cannot be used: the finding, and words of it.
@@ -157,7 +155,7 @@ mod tests {
         assert!(wrong(&good()).is_empty());
         for (at, value) in [
             ("/scenes/2/outcome", json!("grant")),
-            ("/scenes/9", json!({})),
+            ("/scenes/8", json!({})),
             ("/slots", json!(0)),
             ("/slots_right", json!(71)),
             ("/same_process", json!(false)),

@@ -59,7 +59,7 @@ impl Clockwork {
             let at_us = at_us + self.random.between(100.0, LATENCY_US) as u64;
             if let Some(order) = self.sequencer.due(at_us) {
                 self.lamps.switched(at_us + u64::from(self.camera.lamp_delay_us), order.light());
-                builder.switched(self.since_begin(at_us).unwrap_or(0), order.light());
+                builder.switched([self.since_begin(at_us).unwrap_or(0); 2], order.light());
             }
         }
         self.frames += 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use didar_agent::attempt::{Language, Limits, Machine};
-use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, Question, Uplink, UplinkError};
+use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, Question, Switching, Uplink, UplinkError};
 use didar_agent::journal::{Ended, Entry, Journal};
 use didar_agent::outbox::{DiskOutbox, Memory};
 use didar_agent::perception::{Eyes, Order};
@@ -175,8 +175,9 @@ impl Clock for ScriptedClock {
 struct NoLamps(Arc<ScriptedClock>);
 
 impl Lamps for NoLamps {
-    fn set(&mut self, _: Light) -> Result<Moment, LampError> {
-        Ok(self.0.now())
+    fn set(&mut self, _: Light) -> Result<Switching, LampError> {
+        let now = self.0.now();
+        Ok(Switching { ordered: now, done: now })
     }
 }
 

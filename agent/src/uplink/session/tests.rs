@@ -21,7 +21,7 @@ fn request(name: u8) -> didar_protocol::id::RequestId {
 }
 
 fn attempt_letter(name: u8, expires: Moment) -> Happened {
-    Happened::Send(Letter::Attempt { attempt: attempt(name), bytes: vec![name; 4], expires })
+    Happened::Send(Letter::Attempt { request: request(name), attempt: attempt(name), bytes: vec![name; 4], expires })
 }
 
 fn request_letter(name: u8, expires: Moment) -> Happened {
