@@ -10,6 +10,8 @@
 mod centre;
 mod disk;
 mod kiosk;
+mod network;
+mod person;
 mod tally;
 
 use std::collections::BinaryHeap;
@@ -17,24 +19,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use didar_agent::attempt::Event;
-use didar_agent::attempt::event::{Finding, Findings, Proof, ProofOrder, Refutation};
+use didar_agent::attempt::event::ProofOrder;
 use didar_agent::edge::Clock as _;
-use didar_agent::perception::Order;
 use didar_agent::run::Refusal;
 use didar_agent::time::Moment;
-use didar_agent::uplink::arrival::{Arrival, Correlated};
 use didar_agent::uplink::session::{Act, Happened, Heard};
-use didar_matcher::pki::Certificate;
 use didar_matcher::service::Outgoing;
-use didar_protocol::id::{AttemptId, RequestId};
-use didar_protocol::light_code::{CodeShape, Light};
-use didar_protocol::message::{
-    Challenge, MatcherKeys, Message, Motion, PassiveSummary, Picture, Quality, Receipt, Verdict,
-};
-use didar_protocol::reason::Reason;
-use didar_protocol::seal::Signed;
-use didar_protocol::topic::{Lane, Topic};
-use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum};
+use didar_protocol::id::RequestId;
+use didar_protocol::topic::Lane;
 
 pub use centre::Site;
 pub use tally::Tally;
@@ -42,7 +34,7 @@ pub use tally::Tally;
 use crate::audit::Witnessed;
 use crate::people;
 use crate::scene::Random;
-use centre::{BEGIN_MS, Centre, INITIATOR, PERSONS, face, photograph};
+use centre::{BEGIN_MS, Centre, INITIATOR, PERSONS};
 pub(crate) use disk::Platter;
 use kiosk::Kiosk;
 
@@ -326,118 +318,6 @@ impl World<'_> {
         Ok(())
     }
 
-    fn connect(&mut self) {
-        // A count that cannot be kept is counted at the next connection.
-        let _ = self.kiosk.memory.connected();
-        self.connection += 1;
-        let wait = self.within(Duration::from_millis(60));
-        let made = if self.now < self.outage { What::Lost(self.connection) } else { What::Accepted(self.connection) };
-        self.later(wait, made);
-    }
-
-    fn cut(&mut self) {
-        self.connection += 1;
-        (self.connected, self.subscribed) = (false, false);
-    }
-
-    /// A message of the kiosk on its way: lost, late, twice.
-    fn send(&mut self, lane: Lane, bytes: &[u8], correlation: Vec<u8>) {
-        if !self.connected {
-            return;
-        }
-        let copies = if self.calm { 1 } else { [0, 1, 1, 1, 1, 1, 1, 1, 1, 2][self.random.below(10) as usize] };
-        for _ in 0..copies {
-            let wait = self.latency();
-            self.later(wait, What::ToCentre(lane, bytes.to_vec(), correlation.clone()));
-        }
-    }
-
-    /// A message at a matcher, which may be dead, or die before it has answered.
-    fn serve(&mut self, lane: Lane, bytes: &[u8], correlation: &[u8]) {
-        let now_ms = self.now_ms();
-        if !self.calm && self.random.one_in(12) {
-            self.tally.point(|tally| &mut tally.matcher_deaths);
-            // Before the commit: as if the message had never come.
-            if self.random.one_in(2) {
-                return;
-            }
-            // After it: everything is decided and written, and nobody hears of it.
-            let device = self.site.device.clone();
-            self.centre.handle(&mut self.random, &device, lane, bytes, now_ms);
-            return;
-        }
-        let device = self.site.device.clone();
-        for out in self.centre.handle(&mut self.random, &device, lane, bytes, now_ms) {
-            if matches!(out.topic, Topic::Device { .. }) {
-                let copies = if !self.calm && self.random.one_in(10) { 2 } else { 1 };
-                for _ in 0..copies {
-                    let wait = self.latency();
-                    let correlation = out.reply.then(|| correlation.to_vec());
-                    self.later(wait, What::ToKiosk(out.clone(), correlation));
-                }
-            }
-        }
-    }
-
-    /// A message at the kiosk; for a kiosk that is away the broker keeps it, or has forgotten it.
-    fn deliver(&mut self, outgoing: Outgoing, correlation: Option<Vec<u8>>) -> Result<()> {
-        if !self.subscribed {
-            if !self.calm && !self.random.one_in(3) {
-                let wait = self.within(Duration::from_secs(8));
-                self.later(wait, What::ToKiosk(outgoing, correlation));
-            }
-            return Ok(());
-        }
-        let arrival = match outgoing.topic {
-            Topic::Device { lane: Lane::Challenge, .. } => Arrival::Challenge(Box::new(open::<Challenge>(&outgoing)?)),
-            Topic::Device { lane: Lane::Verdict, .. } => Arrival::Verdict(Box::new(open::<Verdict>(&outgoing)?)),
-            Topic::Device { lane: Lane::Receipt, .. } => Arrival::Receipt(open::<Receipt>(&outgoing)?),
-            Topic::MatcherKeys { .. } => {
-                Arrival::Keys { keys: Box::new(open::<MatcherKeys>(&outgoing)?), signed: outgoing.payload }
-            }
-            other => bail!("{other} is no topic that a kiosk hears"),
-        };
-        self.step(Happened::Arrived(Box::new(Correlated { arrival, correlation })))
-    }
-
-    /// What the person does before the camera.
-    fn look(&mut self, order: Order) {
-        match order {
-            Order::Watch(request) => {
-                // Some never find the place.
-                if !self.random.one_in(20) {
-                    let wait = self.within(Duration::from_millis(900));
-                    self.later(wait, What::Seen(self.life, Event::FaceSteady(request)));
-                }
-            }
-            Order::Prove(order) => self.proof = Some(*order),
-            Order::Judge(attempt) => {
-                let Some(order) = self.proof.take().filter(|order| order.attempt == attempt) else { return };
-                let wait = self.within(Duration::from_millis(300));
-                let event = self.judged(attempt, order);
-                self.later(wait, What::Seen(self.life, event));
-            }
-            Order::Switched { .. } | Order::Rest => {}
-        }
-    }
-
-    /// Mostly the right person, sometimes another one, a relay or a mask.
-    fn judged(&mut self, attempt: AttemptId, order: ProofOrder) -> Event {
-        let kind = self.random.below(10);
-        let mut code = order.code;
-        if kind == 0 {
-            code.reverse();
-        }
-        let findings = findings(code);
-        if kind == 1 {
-            let (finding, reason) = (Finding::Spoof, Reason::NoRelief);
-            return Event::Refuted(Box::new(Refutation { attempt, finding, reason, findings }));
-        }
-        let person = if kind == 2 { (self.person + PERSONS / 2) % PERSONS } else { self.person };
-        let picture = order.picture.then(|| Picture::from_jpeg(photograph(person)));
-        Event::Proven(Box::new(Proof { attempt, findings, template: face(person), picture }))
-    }
-
     fn break_something(&mut self) -> Result<()> {
         match self.random.below(20) {
             0 | 1 => {
@@ -491,13 +371,6 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The connection breaks, and none can be made for at most `outage`.
-    fn lose(&mut self, outage: Duration) -> Result<()> {
-        self.outage = self.now.after(self.within(outage));
-        self.cut();
-        self.step(Happened::Lost)
-    }
-
     /// The agent is gone and starts again, perhaps more than once.
     fn restart(&mut self) -> Result<()> {
         loop {
@@ -537,48 +410,7 @@ impl World<'_> {
         Duration::from_micros(self.random.below(longest.as_micros() as u64 + 1))
     }
 
-    fn latency(&mut self) -> Duration {
-        let longest = if !self.calm && self.random.one_in(12) { 4_000 } else { 40 };
-        self.within(Duration::from_millis(longest))
-    }
-
     fn now_ms(&self) -> u64 {
         BEGIN_MS + self.now.as_nanos() / 1_000_000
-    }
-}
-
-/// A message of the matcher as its kiosk reads it.
-fn open<M: Message>(outgoing: &Outgoing) -> Result<M> {
-    let signed = Signed::parse(M::KIND, &outgoing.payload)?;
-    let certificate = Certificate::from_der(signed.certificate().context("no certificate")?)?;
-    Ok(M::decode(signed.verify(certificate.key())?)?)
-}
-
-fn findings(code: Vec<Light>) -> Findings {
-    let camera = CameraFacts {
-        gamma_milli: 2200,
-        frame_us: 33_333,
-        exposure_us: 20_000,
-        delay_us: 0,
-        baseline_mm: 90,
-        readout_us: 0,
-        focal_px10: 7_300,
-        noise_milli: 0,
-        spectrum: Spectrum::ColourNoFilter,
-    };
-    Findings {
-        transcript: Some(LightTranscript {
-            shape: CodeShape::AT_30,
-            code,
-            camera,
-            switches: Vec::new(),
-            frames: Vec::new(),
-            mixed: 0,
-            embedded_at_us: None,
-        }),
-        passive: PassiveSummary { frames: 10, mean_llr_milli: 1000, worst_llr_milli: 0, context_missing: 0 },
-        motion: Motion { frames: 20, still_pairs: 0, path_px10: 30, blink: true },
-        quality: Quality { faces: 1, ..Quality::default() },
-        continuity_milli: 900,
     }
 }

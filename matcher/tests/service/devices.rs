@@ -1,0 +1,235 @@
+//! What devices tell of themselves: records, states, faults; keys and alarms.
+
+use super::*;
+
+#[test]
+fn audit_records_are_kept_once_and_gaps_are_named() {
+    let (mut site, kiosk) = ready();
+    let mut chain = Vec::new();
+    let mut previous = [0; 32];
+    for number in 1..=4 {
+        chain.push(kiosk.record(number, previous, AuditEntry::Started { version: "1".into(), boot: [1; 16] }));
+        previous = hash_of(&chain[chain.len() - 1]);
+    }
+    let send = |site: &mut Site, index: usize| site.handle(&kiosk, Lane::Audit, &chain[index], NOW);
+    assert_eq!(receipt(&send(&mut site, 0)), (1, vec![]));
+    assert_eq!(receipt(&send(&mut site, 0)), (1, vec![]));
+    let gap = send(&mut site, 3);
+    assert_eq!(receipt(&gap), (1, vec![2, 3]));
+    assert_eq!(alarms(&gap), ["audit records 2 to 3 are missing"]);
+    assert_eq!(receipt(&send(&mut site, 2)), (1, vec![2]));
+    assert_eq!(receipt(&send(&mut site, 1)), (4, vec![]));
+    assert_eq!(site.ledger().iter().filter(|line| line["what"] == "audited").count(), 4);
+}
+
+#[test]
+fn what_a_device_tells_as_lost_holds_up_nothing() {
+    let (mut site, kiosk) = ready();
+    let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };
+    let first = kiosk.record(1, [0; 32], started());
+    let fifth = kiosk.record(5, [5; 32], started());
+    let told = kiosk.record(6, hash_of(&fifth), AuditEntry::Lost { count: 2 });
+    let again = kiosk.record(7, hash_of(&told), AuditEntry::Lost { count: 1 });
+    for (bytes, reach) in
+        [(&first, (1, vec![])), (&fifth, (1, vec![2, 3, 4])), (&told, (3, vec![4])), (&again, (7, vec![]))]
+    {
+        assert_eq!(receipt(&site.handle(&kiosk, Lane::Audit, bytes, NOW)), reach);
+    }
+}
+
+#[test]
+fn a_fork_of_the_chain_raises_an_alarm() {
+    let (mut site, kiosk) = ready();
+    let started = |boot| AuditEntry::Started { version: "1".into(), boot: [boot; 16] };
+    let first = kiosk.record(1, [0; 32], started(1));
+    let second = kiosk.record(2, hash_of(&first), started(2));
+    for bytes in [&first, &second] {
+        assert!(alarms(&site.handle(&kiosk, Lane::Audit, bytes, NOW)).is_empty());
+    }
+    for forged in [
+        kiosk.record(2, hash_of(&first), started(3)),
+        kiosk.record(3, hash_of(&first), started(3)),
+        kiosk.record(1, [0; 32], started(9)),
+    ] {
+        let out = site.handle(&kiosk, Lane::Audit, &forged, NOW);
+        assert!(alarms(&out)[0].starts_with("audit chain forks"), "{:?}", alarms(&out));
+        assert_eq!(receipt(&out), (2, vec![]));
+    }
+}
+
+#[test]
+fn a_verdict_that_the_kiosk_did_not_show_is_marked() {
+    let (mut site, mut kiosk) = ready();
+    let mut previous = [0; 32];
+    for (number, (degrees, shown, marked)) in (1..).zip([
+        (20, Outcome::Grant, "audited"),
+        (20, Outcome::TimeOut, "undelivered"),
+        (120, Outcome::Deny, "audited"),
+        (120, Outcome::Grant, "alarm"),
+    ]) {
+        let challenge = site.challenge(&mut kiosk, PERSON, NOW);
+        site.verdict(&kiosk, &kiosk.proof(&challenge, degrees), NOW + 1000);
+        let record = kiosk.record(number, previous, ended(Some(challenge.attempt), shown));
+        previous = hash_of(&record);
+        site.handle(&kiosk, Lane::Audit, &record, NOW + 2000);
+        assert_eq!(site.ledger().pop().unwrap()["what"], marked, "{shown:?}");
+    }
+}
+
+#[test]
+fn a_verdict_after_the_kiosks_record_is_marked_as_undelivered() {
+    let (mut site, mut kiosk) = ready();
+    let challenge = site.challenge(&mut kiosk, PERSON, NOW);
+    let record = kiosk.record(1, [0; 32], ended(Some(challenge.attempt), Outcome::TimeOut));
+    site.handle(&kiosk, Lane::Audit, &record, NOW + 1000);
+    let audited = site.ledger().pop().unwrap();
+    assert_eq!(
+        (audited["what"].as_str(), audited["policy"].as_u64()),
+        (Some("audited"), Some(1)),
+        "the device's policy"
+    );
+    site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 2000);
+    let marks = site.ledger().iter().filter(|line| line["what"] == "undelivered").count();
+    assert_eq!(marks, 1);
+}
+
+#[test]
+fn a_verdict_whose_record_is_lost_is_marked_once_as_undelivered() {
+    let (mut site, mut kiosk) = ready();
+    let lost = site.challenge(&mut kiosk, PERSON, NOW);
+    site.verdict(&kiosk, &kiosk.proof(&lost, 20), NOW + 1000);
+    let mut previous = [0; 32];
+    for number in 1..=2 {
+        let later = NOW + number * 10_000;
+        let challenge = site.challenge(&mut kiosk, PERSON, later);
+        site.verdict(&kiosk, &kiosk.proof(&challenge, 20), later + 1000);
+        let record = kiosk.record(number, previous, ended(Some(challenge.attempt), Outcome::Grant));
+        previous = hash_of(&record);
+        site.handle(&kiosk, Lane::Audit, &record, later + 2000);
+    }
+    let marked: Vec<_> = site
+        .ledger()
+        .into_iter()
+        .filter(|line| line["what"] == "undelivered")
+        .map(|line| line["attempt"].clone())
+        .collect();
+    assert_eq!(marked, [lost.attempt.to_string()]);
+}
+
+#[test]
+fn states_tell_who_is_there() {
+    let (mut site, kiosk) = ready();
+    let mut send =
+        |boot, connects, online| told(&site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, online), NOW));
+    assert_eq!(send(1, 1, true), ["device-online: agent 0.1.0"]);
+    assert!(send(1, 1, true).is_empty());
+    assert_eq!(send(1, 2, true), ["device-online: agent 0.1.0"]);
+    assert!(send(1, 1, false).is_empty(), "the will of an older connection");
+    assert_eq!(send(1, 2, false), ["device-offline: agent 0.1.0"]);
+    assert!(send(1, 1, true).is_empty(), "a message overtaken on its way");
+    assert_eq!(send(2, 3, true), ["device-online: agent 0.1.0"], "after a restart");
+}
+
+#[test]
+fn a_device_that_was_spoken_to_by_a_stranger_raises_an_alarm() {
+    let (mut site, kiosk) = ready();
+    let out = site.handle(&kiosk, Lane::State, &kiosk.state_with(1, 1, true, vec![Reason::PeerNotTrusted]), NOW);
+    assert_eq!(alarms(&out), ["somebody who is no matcher or broker of this site speaks to the device"]);
+}
+
+#[test]
+fn each_fault_of_a_device_is_one_alarm_until_it_is_mended() {
+    let (mut site, kiosk) = ready();
+    let mut tell = |connects: u64, online: bool, faults: &[Reason]| {
+        let state = kiosk.state_with(1, connects, online, faults.to_vec());
+        alarms(&site.handle(&kiosk, Lane::State, &state, NOW))
+    };
+    assert!(tell(1, true, &[]).is_empty());
+    assert_eq!(tell(1, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert!(tell(1, true, &[Reason::StorageFault]).is_empty());
+    // A will is what was true when the connection was made.
+    assert!(tell(1, false, &[Reason::CameraFault]).is_empty());
+    let both = [Reason::StorageFault, Reason::ProgramFault, Reason::NoConnection];
+    assert_eq!(tell(2, true, &both), ["the device tells of a fault: program-fault"]);
+    assert!(tell(2, true, &[]).is_empty());
+    assert_eq!(tell(2, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert_eq!(site.last_line(), "alarm storage-fault");
+}
+
+#[test]
+fn a_device_that_can_keep_nothing_says_so_and_is_taken_for_no_copy() {
+    let (mut site, mut kiosk) = ready();
+    let mut tell = |boot: u8, connects: u64, online: bool, faults: &[Reason]| {
+        let state = kiosk.state_with(boot, connects, online, faults.to_vec());
+        alarms(&site.handle(&kiosk, Lane::State, &state, NOW))
+    };
+    assert!(tell(1, 7, true, &[]).is_empty());
+    assert_eq!(tell(2, 0, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    assert!(tell(2, 0, false, &[]).is_empty());
+    assert!(tell(3, 8, true, &[]).is_empty(), "mended, it counts on");
+    site.challenge(&mut kiosk, PERSON, NOW);
+}
+
+#[test]
+fn two_machines_with_one_identity_are_both_refused_until_an_operator_has_looked() {
+    // The copy comes later, earlier, or more often than the original.
+    for (first, second) in [((1, 5), (2, 5)), ((1, 5), (2, 2)), ((2, 9), (1, 6))] {
+        let (mut site, mut kiosk) = ready();
+        let send = |site: &mut Site, (boot, connects): (u8, u64)| {
+            site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, true), NOW)
+        };
+        assert!(alarms(&send(&mut site, first)).is_empty());
+        let out = send(&mut site, second);
+        assert_eq!(alarms(&out), ["two machines use one identity: refused until device release"]);
+        assert_eq!(site.last_line(), "alarm -");
+        let later = (first.0, first.1 + 1);
+        assert_eq!(alarms(&send(&mut site, later)), ["state of a quarantined device"]);
+        let request = kiosk_request_of(&mut kiosk);
+        assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::DeviceRefused);
+        let record = kiosk.record(1, [0; 32], AuditEntry::Lost { count: 1 });
+        assert!(read::<Receipt>(&site.handle(&kiosk, Lane::Audit, &record, NOW), Lane::Receipt).is_none());
+
+        let work = site.service.store().begin().unwrap();
+        assert!(work.release_device(&kiosk.id).unwrap());
+        work.commit().unwrap();
+        assert!(alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(1, 6, true), NOW)).is_empty());
+        site.challenge(&mut kiosk, PERSON, NOW);
+    }
+}
+
+#[test]
+fn alarms_of_other_programs_are_told_once_and_stand_in_the_ledger() {
+    let (mut site, _kiosk) = ready();
+    let work = site.service.store().begin().unwrap();
+    for number in 0..1000 {
+        work.raise(&Notice { at_ms: NOW, device: None, note: format!("note {number}") }).unwrap();
+    }
+    work.commit().unwrap();
+    let told = alarms(&site.service.sweep(NOW + 1));
+    assert_eq!((told.len(), told[0].as_str()), (256, "note 0"), "bounded");
+    assert!(alarms(&site.service.sweep(NOW + 2)).is_empty());
+    assert_eq!(site.last_line(), "alarm -");
+}
+
+#[test]
+fn a_rotated_key_is_told_and_the_old_one_opens_until_the_overlap_ends() {
+    let (mut site, mut kiosk) = ready();
+    let old = site.seal_key.clone();
+    assert!(site.service.refresh(NOW).is_empty());
+    let hours = site.config.keys.overlap_hours;
+    seal_keys::rotate(&site.config.keys.seal, hours, NOW / 1000 + 10).unwrap();
+    let told: MatcherKeys = open(&site.service.refresh(NOW + 10_000)[0].payload);
+    assert_eq!(told.seal_keys.len(), 2);
+    assert_eq!(told.seal_keys[1].id(), old.id());
+    // A device that has not heard of it yet is served, and hears of it with its challenge.
+    let challenge = site.challenge(&mut kiosk, PERSON, NOW + 20_000);
+    assert_eq!(challenge.seal_key.id(), told.seal_keys[0].id());
+    let after = NOW + 10_000 + u64::from(hours) * 3_600_000;
+    let told: MatcherKeys = open(&site.service.refresh(after)[0].payload);
+    assert_eq!(told.seal_keys.len(), 1);
+    let late = ask(&site, &mut kiosk);
+    assert_eq!(
+        alarms(&site.handle(&kiosk, Lane::ChallengeRequest, &late, after)),
+        ["sealed to a key that is not ours"]
+    );
+}
