@@ -33,7 +33,6 @@ rig-pi: setup
 ## test: every test of the workspace
 test: setup
 	cargo test --locked --workspace
-
 	$(MAKE) test-tpm
 
 ## test-tpm: the agent with its key in a TPM 2.0 (swtpm in the place of the chip)
@@ -77,8 +76,7 @@ world: setup
 
 ## chaos: real processes in network namespaces, killed at random (root); target/chaos/summary.json; ARGS="--attempts N --kills N --seed S"
 chaos: build
-	@command -v ip >/dev/null && command -v tc >/dev/null && command -v ss >/dev/null \
-	|| { echo "chaos: ip, tc and ss are missing: apt-get install -y iproute2" >&2; exit 1; }
+	@cross/install.sh ip=iproute2 tc=iproute2 ss=iproute2 '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 	cargo build --release --locked -p didar-tests --bin chaos
 	target/release/chaos $(ARGS)
 
