@@ -27,7 +27,7 @@ one() {
     echo "fuzz target $name found something: see protocol/fuzz/artifacts" >&2
     exit 255
   fi
-  runs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$log")
+  runs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$log" | tail -n 1)
   edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
   # Coverage that stays near zero means that the counters were not compiled in, and the fuzzer is blind.
   if [ "${edges:-0}" -lt 50 ]; then
