@@ -68,6 +68,8 @@ struct Centre {
     voice: Voice,
     /// What devices last said is broken; those with nothing broken are not in it.
     broken: BTreeMap<DeviceId, Vec<Reason>>,
+    /// Since when devices send records of a new chain without its beginning, milliseconds; `None` once that was told.
+    loose: BTreeMap<DeviceId, Option<u64>>,
 }
 
 /// When an audit record is answered.
@@ -116,6 +118,7 @@ impl Service {
                 witness,
                 voice: Voice::default(),
                 broken: BTreeMap::new(),
+                loose: BTreeMap::new(),
             },
         }
     }
