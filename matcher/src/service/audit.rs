@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 
 use didar_protocol::id::AttemptId;
 use didar_protocol::id::{DeviceId, Hash, sha256};
-use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Outcome, Receipt, State, VerdictOutcome};
+use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Kind, Outcome, Receipt, State, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
-use super::voice::Tidings;
+use super::intake::{Standing, of_revoked};
+use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, Receipting, ServiceError};
 use crate::ledger::{Entry, What};
 use crate::store::{AuditPlace, Closing, Issued, Notice, Seen, Shown, Work};
@@ -25,18 +26,23 @@ impl Centre {
         receipt: Receipting,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let record = match self.admit_told(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)? {
-            Ok(record) => record,
+        let admitted = self.admit_kept(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)?;
+        let (record, standing) = match admitted {
+            Ok(admitted) => admitted,
             Err(told) => return Ok(told),
         };
         let hash = sha256(bytes);
         let place = work.place_audit(&record, &hash)?;
+        // Under a revoked key only what was waiting in the device counts: what follows all that it has told.
+        if standing == Standing::Renewed && !matches!(place, AuditPlace::Repeat | AuditPlace::Follows) {
+            return self.distrust(work, Some(device), &of_revoked(Kind::AuditRecord), now_ms);
+        }
         match place {
             AuditPlace::Repeat | AuditPlace::Follows | AuditPlace::Ahead => {}
             // No receipt: the device keeps what is no part of its chain here.
             AuditPlace::Fork { branches } => {
                 work.keep_audit(&record, &hash, bytes, place, now_ms)?;
-                return if branches { self.hear_fork(work, &record, &hash, now_ms) } else { Ok(Vec::new()) };
+                return if branches { self.hear_fork(work, &record, now_ms) } else { Ok(Vec::new()) };
             }
             AuditPlace::ForkAgain | AuditPlace::Ended | AuditPlace::Loose { begun: true } => return Ok(Vec::new()),
             AuditPlace::Loose { begun: false } => return self.hear_loose(work, &record, now_ms),
@@ -58,33 +64,20 @@ impl Centre {
             out.push(self.receipt(device, highest, &reach, now_ms)?);
         }
         if new {
-            self.enter(work, &record, &hash, &reach, now_ms)?;
+            self.enter(work, &record, &hash, &reach, standing, now_ms)?;
             out.extend(self.weigh(work, &record, &reach, now_ms)?);
         }
         Ok(out)
     }
 
     /// One alarm where somebody begins another chain; what follows it is silent.
-    fn hear_fork(
-        &self,
-        work: &Work<'_>,
-        record: &AuditRecord,
-        hash: &Hash,
-        now_ms: u64,
-    ) -> Result<Vec<Outgoing>, ServiceError> {
+    fn hear_fork(&mut self, work: &Work<'_>, record: &AuditRecord, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
         let AuditRecord { device, number, .. } = record;
         let note = format!(
             "audit chain forks at record {number}: a new disk, or two machines; cure: didar-matcher device new-chain"
         );
-        work.append(&Entry {
-            what: What::Alarm,
-            device: Some(device.to_string()),
-            number: Some(*number),
-            hash: Some(hex::encode(hash)),
-            note: Some(note.clone()),
-            ..self.entry(now_ms)
-        })?;
-        Ok(vec![self.tell(Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None), now_ms)?])
+        let tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None);
+        self.warn(work, Worry::Fork, tidings, now_ms)
     }
 
     /// One alarm where the records of a new chain keep coming and its first is not among them.
@@ -116,6 +109,7 @@ impl Centre {
         record: &AuditRecord,
         hash: &Hash,
         reach: &Shown,
+        standing: Standing,
         now_ms: u64,
     ) -> Result<(), ServiceError> {
         let mut entry = Entry {
@@ -138,13 +132,17 @@ impl Centre {
             AuditEntry::Lost { count } => entry.note = Some(format!("{count} records lost on the device")),
             AuditEntry::Started { version, .. } => entry.note = Some(format!("agent {version} started")),
         }
+        if standing == Standing::Renewed {
+            let note = entry.note.map_or_else(String::new, |note| note + "; ");
+            entry.note = Some(note + "signed under a certificate that was revoked since");
+        }
         work.append(&entry)?;
         Ok(())
     }
 
     /// What a new record means: events, and a comparison of what the kiosk showed with what was decided.
     fn weigh(
-        &self,
+        &mut self,
         work: &Work<'_>,
         record: &AuditRecord,
         reach: &Shown,
@@ -155,7 +153,8 @@ impl Centre {
         if let (Some(first), Some(last)) = (reach.missing.first(), reach.missing.last()) {
             let of_chain = if reach.chain > 1 { format!(" of chain {}", reach.chain) } else { String::new() };
             let note = format!("audit records {first} to {last}{of_chain} are missing");
-            out.push(self.tell(Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None), now_ms)?);
+            let tidings = Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None);
+            out.extend(self.warn(work, Worry::Gap, tidings, now_ms)?);
         }
         match &record.entry {
             AuditEntry::Attempt { attempt, outcome, reason, .. } => {
@@ -325,8 +324,9 @@ impl Centre {
         let mut out = Vec::new();
         work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;
         if state.faults.contains(&Reason::PeerNotTrusted) {
-            let note = "somebody who is no matcher or broker of this site speaks to the device".to_owned();
-            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?);
+            let note = "somebody who is no matcher or broker of this site speaks to the device";
+            let tidings = Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None);
+            out.extend(self.warn(work, Worry::Stranger, tidings, now_ms)?);
         }
         out.extend(self.hear_faults(work, device, &state, now_ms)?);
         let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();

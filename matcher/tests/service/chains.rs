@@ -46,12 +46,12 @@ fn a_fork_of_the_chain_raises_an_alarm() {
     let first = kiosk.record(1, [0; 32], started(1));
     let second = kiosk.record(2, hash_of(&first), started(2));
     assert_eq!(send(&mut site, &kiosk, &[first.clone(), second.clone()], NOW), (vec![1, 2], vec![]));
-    for forged in [
-        kiosk.record(2, hash_of(&first), started(3)),
-        kiosk.record(3, hash_of(&first), started(3)),
-        kiosk.record(1, [0; 32], started(9)),
+    for (at_ms, forged) in [
+        (NOW, kiosk.record(2, hash_of(&first), started(3))),
+        (NOW + 20_000, kiosk.record(3, hash_of(&first), started(3))),
+        (NOW + 40_000, kiosk.record(1, [0; 32], started(9))),
     ] {
-        let (receipts, heard) = send(&mut site, &kiosk, &[forged.clone(), forged], NOW);
+        let (receipts, heard) = send(&mut site, &kiosk, &[forged.clone(), forged], at_ms);
         assert_eq!((receipts, heard.len()), (vec![0, 0], 1));
         assert!(heard[0].starts_with("audit chain forks"), "{heard:?}");
     }
@@ -76,7 +76,7 @@ fn a_new_disk_is_receipted_nothing_until_a_new_chain_begins_and_everything_then(
         let (receipts, heard) = send(&mut site, &renewed, &waiting, NOW);
         assert_eq!((receipts, heard.len()), (vec![0; 5], 1), "{heard:?}");
         assert!(heard[0].ends_with("cure: didar-matcher device new-chain"), "{heard:?}");
-        assert_eq!(site.last_line(), "alarm -");
+        assert_eq!(site.last_line(), "alarm request-malformed");
         for later in 1..4 {
             assert_eq!(send(&mut site, &renewed, &waiting, NOW + later * 10_000), (vec![0; 5], vec![]));
         }
@@ -142,4 +142,42 @@ fn a_new_chain_whose_beginning_is_lost_is_named_and_begins_where_the_operator_sa
     assert_eq!(send(&mut site, &kiosk, &rest, NOW + 60_000), (vec![0; 3], vec![]), "told once");
     begin_chain(&mut site, &kiosk, Some(4));
     assert_eq!(send(&mut site, &kiosk, &rest, NOW), (vec![4, 5, 6], vec![]));
+}
+
+#[test]
+fn a_record_that_waited_while_its_key_was_revoked_is_kept_and_nothing_else_of_that_key() {
+    let (mut site, kiosk) = ready();
+    let records = chain(&kiosk, 0, [0; 32], 4, 1);
+    send(&mut site, &kiosk, &records[..2], NOW);
+    let work = site.service.store().begin().unwrap();
+    assert!(work.revoke_device(&kiosk.id, NOW).unwrap());
+    work.commit().unwrap();
+    let refused = (vec![0], vec!["audit-record of a revoked device".to_owned()]);
+    assert_eq!(send(&mut site, &kiosk, &records[2..3], NOW + 20_000), refused, "while it has no other key");
+
+    let mut renewed = site.kiosk("kiosk-1");
+    assert_eq!(send(&mut site, &kiosk, &records[3..], NOW + 40_000), refused, "it follows nothing that is here");
+    let forged = kiosk.record(2, hash_of(&records[0]), started(9));
+    assert_eq!(send(&mut site, &kiosk, &[forged], NOW + 60_000), refused);
+    assert_eq!(send(&mut site, &kiosk, &records[2..3], NOW + 80_000), (vec![3], vec![]));
+    let noted = site.ledger().pop().unwrap();
+    assert_eq!(noted["note"], "agent 1 started; signed under a certificate that was revoked since");
+    assert_eq!(send(&mut site, &kiosk, &records[2..3], NOW + 80_000), (vec![3], vec![]), "a repeat");
+    let own = chain(&renewed, 3, hash_of(&records[2]), 2, 1);
+    assert_eq!(send(&mut site, &renewed, &own, NOW + 80_000), (vec![4, 5], vec![]));
+    assert_eq!(site.ledger().pop().unwrap()["note"], "agent 1 started");
+
+    let at = NOW + 100_000;
+    let out = site.handle(&kiosk, Lane::State, &kiosk.state(1, 9, true), at);
+    assert_eq!(alarms(&out), ["state of a revoked device"]);
+    let challenge = site.challenge(&mut renewed, PERSON, at);
+    let bytes = kiosk.send(&site.seal_key, &kiosk.proof(&challenge, 20));
+    let out = site.handle(&kiosk, Lane::Attempt, &bytes, at);
+    assert_eq!(outcome(&read(&out, Lane::Verdict).unwrap()), (VerdictOutcome::Refuse, Reason::DeviceRefused));
+    assert_eq!(alarms(&out), ["device is revoked, quarantined or expired"]);
+    let mut old = kiosk;
+    let asked = ask(&site, &mut old);
+    let out = site.handle(&old, Lane::ChallengeRequest, &asked, at + 20_000);
+    assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::DeviceRefused);
+    assert_eq!(alarms(&out), ["device is revoked, quarantined or expired"]);
 }
