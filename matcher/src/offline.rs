@@ -233,7 +233,10 @@ fn release(device: &DeviceId, place: &Place) -> anyhow::Result<()> {
     }
     work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceReleased) })?;
     work.commit()?;
-    say(format_args!("device {device} is served again; if its key was copied, revoke it and enrol it with a new key"))?;
+    say(format_args!(
+        "device {device} is served again; if its key was copied, revoke it and enrol it with a new key; if its audit chain \
+         forks, begin a new one: didar-matcher device new-chain {device}"
+    ))?;
     Ok(())
 }
 
