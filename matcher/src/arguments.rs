@@ -219,6 +219,15 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Begin a new chain of audit records, after a new disk or a copy that was at work; the records so far stay
+    NewChain {
+        device: DeviceId,
+        /// First record of the new chain, where the device has lost those before it; found by itself otherwise
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+        from: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Refuse a device from now on
     Revoke {
         device: DeviceId,

@@ -53,9 +53,12 @@ pub struct Entry {
     /// Figures x 1000: similarity, threshold, and everything that the liveness judgement found.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, i64>,
-    /// The audit record's number, or how many references.
+    /// The audit record's number, how far a chain of them had reached, or how many references.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
+    /// Which of the device's chains of records; absent for its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<u64>,
     /// SHA-256 of the audit record or of the attempt's bytes, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
@@ -96,6 +99,8 @@ pub enum What {
     DeviceRevoked,
     /// A quarantined device was released by an operator.
     DeviceReleased,
+    /// An operator ended a device's chain of records, which had reached `number`, and began the next.
+    ChainBegun,
     /// Something that a person must look at.
     Alarm,
 }

@@ -13,7 +13,7 @@ use didar_matcher::ledger::{Entry, What};
 use didar_matcher::pki::{Certificate, Holder};
 use didar_matcher::reference::{Source, VisionPortraits};
 use didar_matcher::site::Site;
-use didar_matcher::store::{Listed, Store, Waiting};
+use didar_matcher::store::{EndedChain, Listed, Store, Waiting};
 use didar_matcher::time;
 use didar_matcher::tls;
 use didar_protocol::id::{DeviceId, InitiatorId};
@@ -165,6 +165,7 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
             approve(&device, &fingerprint, &initiator, &place)?;
         }
         DeviceCommand::Release { device, place } => release(&device, &place)?,
+        DeviceCommand::NewChain { device, from, place } => new_chain(&device, from, &place)?,
         DeviceCommand::Revoke { device, place } => {
             let config = config_of(&place)?;
             let mut store = open_store(&config)?;
@@ -232,7 +233,36 @@ fn release(device: &DeviceId, place: &Place) -> anyhow::Result<()> {
     }
     work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceReleased) })?;
     work.commit()?;
-    say(format_args!("device {device} is served again; if its key was copied, revoke it and enrol it with a new key"))?;
+    say(format_args!(
+        "device {device} is served again; if its key was copied, revoke it and enrol it with a new key; if its audit chain \
+         forks, begin a new one: didar-matcher device new-chain {device}"
+    ))?;
+    Ok(())
+}
+
+fn new_chain(device: &DeviceId, from: Option<u64>, place: &Place) -> anyhow::Result<()> {
+    let config = config_of(place)?;
+    let mut store = open_store(&config)?;
+    let work = store.begin()?;
+    let now_ms = time::now_ms();
+    let Some(EndedChain { number, reached }) = work.begin_chain(device, from, now_ms)? else {
+        bail!("there is no device {device}: see didar-matcher device list");
+    };
+    let chain = number + 1;
+    let user = rustix::process::getuid().as_raw();
+    let line = work.append(&Entry {
+        device: Some(device.to_string()),
+        number: Some(reached),
+        chain: Some(chain),
+        note: Some(format!(
+            "chain {number} had reached record {reached}; begun by user {user} of the centre's machine"
+        )),
+        ..entry(&config, What::ChainBegun)
+    })?;
+    work.commit()?;
+    say(format_args!(
+        "device {device}: chain {number} stays as it is, up to record {reached}; chain {chain} begins, ledger line {line}"
+    ))?;
     Ok(())
 }
 

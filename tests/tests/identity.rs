@@ -9,7 +9,7 @@ use didar_agent::ask;
 use didar_agent::attempt::Event;
 use didar_agent::attempt::event::{Closing, Ending, Findings, Outcome};
 use didar_agent::config::Config;
-use didar_agent::edge::{Clock as _, Letter, Uplink as _};
+use didar_agent::edge::{Clock as _, Letter, Outbox as _, Uplink as _};
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
 use didar_agent::identity::key::{self, Holder};
@@ -20,7 +20,7 @@ use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
 use didar_matcher::ca::{Ca, Validity};
 use didar_protocol::id::{DeviceId, Env, Iin, RequestId};
-use didar_protocol::message::{Challenge, VerdictOutcome};
+use didar_protocol::message::{AuditEntry, Challenge, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_tests::kiosk_app::KioskApp;
 use didar_tests::people::{self, ASTRONAUT};
@@ -260,6 +260,52 @@ async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<
     kiosk.enrol()?;
     start_and_tell(&kiosk).await?;
     assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 3));
+    site.close()
+}
+
+#[tokio::test]
+async fn a_new_disk_keeps_its_records_until_the_operator_begins_a_new_chain() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::open(&folder.path().join("run"), &manifest())?;
+    let dir = dir(&site)?;
+    let kiosk = site.kiosk("kiosk-0006", &manifest(), folder.path(), site.broker().port(), 365)?;
+    start_and_tell(&kiosk).await?;
+    start_and_tell(&kiosk).await?;
+
+    // The key was restored on the new disk, the records were not, and another one waits there: signed in another boot, or
+    // it would be the old chain's first, byte by byte. The operator adds the device again.
+    let config = Config::read(&kiosk.config)?;
+    let outbox = config.state.join("outbox");
+    std::fs::remove_dir_all(&outbox)?;
+    let device: DeviceId = kiosk.id().parse()?;
+    let identity = Arc::new(Identity::open(&config.site, &device)?);
+    DiskOutbox::open(&outbox, device, identity, 100)?
+        .append(&AuditEntry::Started { version: "0.1.0".to_owned(), boot: [9; 16] })?;
+    let pem = kiosk.folder().join("site/device.pem").display().to_string();
+    site.matcher(&["device", "add", "--certificate", &pem, "--initiator", INITIATOR, "--dir", &dir])?;
+    let mut agent = kiosk.start()?;
+    site.wait_for_alarm("audit chain forks at record 1")?;
+    let app = KioskApp::new(&kiosk.api);
+    assert_eq!(app.state().await?.body["unconfirmed_records"], 2);
+    assert!(site.matcher(&["device", "new-chain", kiosk.id(), "--dir", &dir])?.contains("chain 2 begins"));
+    until("the records are receipted", || async {
+        Ok((app.state().await?.body["unconfirmed_records"] == 0).then_some(()))
+    })
+    .await?;
+    agent.process.stop()?;
+    site.matcher(&["ledger", "verify", "--dir", &dir])?;
+    let ledger = site.matcher(&["ledger", "export", "--dir", &dir])?;
+    let told: Vec<_> = ledger
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .map(|line| line["entry"].clone())
+        .filter(|entry| entry["what"] == "audited" || entry["what"] == "chain-begun")
+        .map(|entry| (entry["what"] == "audited", entry["number"].as_u64(), entry["chain"].as_u64()))
+        .collect();
+    let (old, new) = (None, Some(2));
+    let expected =
+        [(true, Some(1), old), (true, Some(2), old), (false, Some(2), new), (true, Some(1), new), (true, Some(2), new)];
+    assert_eq!(told, expected);
     site.close()
 }
 

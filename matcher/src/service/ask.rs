@@ -38,6 +38,7 @@ impl Centre {
         let request_hash = sha256(&letter.payload);
         if !letter.is_served(now_ms) {
             return self.turn_away(
+                work,
                 &letter,
                 &request_hash,
                 Reason::DeviceRefused,
@@ -47,9 +48,16 @@ impl Centre {
         }
         let request = match ChallengeRequest::decode(&letter.payload) {
             Ok(request) if &request.device == device => request,
-            Ok(_) => return self.distrust(Some(device), "request names another device", now_ms),
+            Ok(_) => return self.distrust(work, Some(device), "request names another device", now_ms),
             Err(error) => {
-                return self.turn_away(&letter, &request_hash, Reason::RequestMalformed, &error.to_string(), now_ms);
+                return self.turn_away(
+                    work,
+                    &letter,
+                    &request_hash,
+                    Reason::RequestMalformed,
+                    &error.to_string(),
+                    now_ms,
+                );
             }
         };
         if let Some(earlier) = work.challenge_of_request(device, &request_hash)? {
@@ -186,6 +194,7 @@ impl Centre {
     /// Refuses a known device's request without having understood it; an alarm, because no honest device does this.
     fn turn_away(
         &mut self,
+        work: &Work<'_>,
         letter: &Letter,
         request_hash: &Hash,
         reason: Reason,
@@ -193,7 +202,7 @@ impl Centre {
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
         let device = &letter.device.id;
-        let mut out = self.distrust(Some(device), why, now_ms)?;
+        let mut out = self.distrust(work, Some(device), why, now_ms)?;
         out.insert(0, self.refusal(device, *request_hash, reason, 0, now_ms)?);
         Ok(out)
     }

@@ -5,7 +5,7 @@ use didar_protocol::message::{Attempt, Ending, EventKind, Kind, Message as _, Ve
 use didar_protocol::reason::Reason;
 
 use super::examine::Ruling;
-use super::voice::Tidings;
+use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, ServiceError};
 use crate::ledger::{Entry, What};
 use crate::reference::{Reference, Source};
@@ -27,17 +27,19 @@ impl Centre {
             Err(told) => return Ok(told),
         };
         let Some(id) = letter.attempt else {
-            return self.distrust(Some(device), "sealed attempt names no attempt", now_ms);
+            return self.distrust(work, Some(device), "sealed attempt names no attempt", now_ms);
         };
         let Some(challenge) = work.challenge(&id)? else {
-            return self.distrust(Some(device), "attempt for a challenge that was never issued", now_ms);
+            return self.distrust(work, Some(device), "attempt for a challenge that was never issued", now_ms);
         };
         if &challenge.device != device {
             // Neither spent nor touched: it is another device's.
             let refusal = self.refuse_attempt(device, id, [0; 32], Reason::DeviceRefused, now_ms)?;
             let tidings =
                 Tidings::new(EventKind::Alarm, Reason::DeviceRefused, "attempt on another device's challenge");
-            return Ok(vec![refusal, self.tell(tidings.of(device, Some(id)), now_ms)?]);
+            let mut out = self.warn(work, Worry::Foreign, tidings.of(device, Some(id)), now_ms)?;
+            out.insert(0, refusal);
+            return Ok(out);
         }
         let body_hash = sha256(bytes);
         if let Some(out) = self.closed(work, &challenge, &body_hash, now_ms)? {
@@ -75,9 +77,9 @@ impl Centre {
             }
             Closing::Spent(spent) => {
                 let reason = Reason::ChallengeSpent;
-                self.note_refused(work, challenge, body_hash, reason, now_ms)?;
                 let replayed = spent.body_hash == *body_hash;
                 let note = if replayed { "replayed attempt" } else { "another attempt on a spent challenge" };
+                self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
                 let tidings = Tidings::new(EventKind::Alarm, reason, note);
                 let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
                 Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, alarm]))
@@ -87,8 +89,9 @@ impl Centre {
                 if challenge.closing == Closing::Open {
                     self.abandon(work, challenge, now_ms)?;
                 }
-                self.note_refused(work, challenge, body_hash, reason, now_ms)?;
-                let tidings = Tidings::new(EventKind::Alarm, reason, "attempt after its challenge's end");
+                let note = "attempt after its challenge's end";
+                self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
+                let tidings = Tidings::new(EventKind::Alarm, reason, note);
                 let event = self.tell(tidings.of(device, Some(*attempt)).decided(VerdictOutcome::Refuse), now_ms)?;
                 Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, event]))
             }
@@ -178,12 +181,13 @@ impl Centre {
         work: &Work<'_>,
         challenge: &Issued,
         body_hash: &Hash,
-        reason: Reason,
+        (reason, note): (Reason, &str),
         now_ms: u64,
     ) -> Result<(), ServiceError> {
         work.append(&Entry {
             what: What::Refused,
             reason: Some(reason.name().into()),
+            note: Some(note.into()),
             hash: Some(hex::encode(body_hash)),
             ..self.entry_of(challenge, now_ms)
         })?;

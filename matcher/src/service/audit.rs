@@ -3,15 +3,19 @@
 use std::cmp::Ordering;
 
 use didar_protocol::id::AttemptId;
-use didar_protocol::id::{DeviceId, sha256};
-use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Outcome, Receipt, State, VerdictOutcome};
+use didar_protocol::id::{DeviceId, Hash, sha256};
+use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Kind, Outcome, Receipt, State, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
-use super::voice::Tidings;
+use super::intake::{Standing, of_revoked};
+use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, Receipting, ServiceError};
 use crate::ledger::{Entry, What};
-use crate::store::{AuditKept, Closing, Issued, Notice, Seen, Shown, Work};
+use crate::store::{AuditPlace, Closing, Issued, Notice, Seen, Shown, Work};
+
+/// So long may a new chain's first record come after others, milliseconds: a device repeats its records every 10 s.
+const LOOSE_MS: u64 = 30_000;
 
 impl Centre {
     pub(super) fn on_audit(
@@ -22,59 +26,97 @@ impl Centre {
         receipt: Receipting,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let record = match self.admit_told(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)? {
-            Ok(record) => record,
+        let admitted = self.admit_kept(work, device, bytes, |record: &AuditRecord| &record.device, now_ms)?;
+        let (record, standing) = match admitted {
+            Ok(admitted) => admitted,
             Err(told) => return Ok(told),
         };
         let hash = sha256(bytes);
-        let kept = work.keep_audit(&record, &hash, bytes, now_ms)?;
-        if let (AuditKept::New, AuditEntry::Lost { count }) = (&kept, &record.entry) {
-            work.close_told_gaps(device, record.number, *count)?;
+        let place = work.place_audit(&record, &hash)?;
+        // Under a revoked key only what was waiting in the device counts: what follows all that it has told.
+        if standing == Standing::Renewed && !matches!(place, AuditPlace::Repeat | AuditPlace::Follows) {
+            return self.distrust(work, Some(device), &of_revoked(Kind::AuditRecord), now_ms);
+        }
+        match place {
+            AuditPlace::Repeat | AuditPlace::Follows | AuditPlace::Ahead => {}
+            // No receipt: the device keeps what is no part of its chain here.
+            AuditPlace::Fork { branches } => {
+                work.keep_audit(&record, &hash, bytes, place, now_ms)?;
+                return if branches { self.hear_fork(work, &record, now_ms) } else { Ok(Vec::new()) };
+            }
+            AuditPlace::ForkAgain | AuditPlace::Ended | AuditPlace::Loose { begun: true } => return Ok(Vec::new()),
+            AuditPlace::Loose { begun: false } => return self.hear_loose(work, &record, now_ms),
+        }
+        self.loose.remove(device);
+        let new = place != AuditPlace::Repeat;
+        if new {
+            work.keep_audit(&record, &hash, bytes, place, now_ms)?;
+            if let AuditEntry::Lost { count } = &record.entry {
+                work.close_told_gaps(device, record.number, *count)?;
+            }
         }
         let reach = work.audit_reach(device)?;
         let mut out = Vec::new();
         if receipt == Receipting::Now {
-            out.push(self.receipt(device, &reach, now_ms)?);
+            // A repeat speaks for itself and what came before it: a device whose disk is an older copy of itself has other
+            // records after it.
+            let highest = if new { reach.highest } else { reach.highest.min(record.number) };
+            out.push(self.receipt(device, highest, &reach, now_ms)?);
         }
-        match kept {
-            AuditKept::Repeat => {}
-            AuditKept::New => {
-                self.enter(work, &record, &hash, now_ms)?;
-                out.extend(self.weigh(work, &record, &reach, now_ms)?);
-            }
-            AuditKept::Fork => {
-                let note = format!("audit chain forks at record {}: two machines, or a forged record", record.number);
-                work.append(&Entry {
-                    what: What::Alarm,
-                    device: Some(device.to_string()),
-                    number: Some(record.number),
-                    hash: Some(hex::encode(hash)),
-                    note: Some(note.clone()),
-                    ..self.entry(now_ms)
-                })?;
-                out.push(
-                    self.tell(Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None), now_ms)?,
-                );
-            }
+        if new {
+            self.enter(work, &record, &hash, &reach, standing, now_ms)?;
+            out.extend(self.weigh(work, &record, &reach, now_ms)?);
         }
         Ok(out)
     }
 
-    fn receipt(&self, device: &DeviceId, reach: &Shown, now_ms: u64) -> Result<Outgoing, ServiceError> {
-        let receipt = Receipt {
-            device: device.clone(),
-            highest: reach.highest,
-            missing: reach.missing.clone(),
-            server_time_ms: now_ms,
-        };
+    /// One alarm where somebody begins another chain; what follows it is silent.
+    fn hear_fork(&mut self, work: &Work<'_>, record: &AuditRecord, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+        let AuditRecord { device, number, .. } = record;
+        let note = format!(
+            "audit chain forks at record {number}: a new disk, or two machines; cure: didar-matcher device new-chain"
+        );
+        let tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note).of(device, None);
+        self.warn(work, Worry::Fork, tidings, now_ms)
+    }
+
+    /// One alarm where the records of a new chain keep coming and its first is not among them.
+    fn hear_loose(
+        &mut self,
+        work: &Work<'_>,
+        record: &AuditRecord,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let AuditRecord { device, number, .. } = record;
+        let since = self.loose.entry(device.clone()).or_insert(Some(now_ms));
+        if since.is_none_or(|since_ms| now_ms < since_ms.saturating_add(LOOSE_MS)) {
+            return Ok(Vec::new());
+        }
+        *since = None;
+        let note = format!("record {number} follows none that is here; cure: didar-matcher device new-chain --from");
+        Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?])
+    }
+
+    fn receipt(&self, device: &DeviceId, highest: u64, reach: &Shown, now_ms: u64) -> Result<Outgoing, ServiceError> {
+        let receipt =
+            Receipt { device: device.clone(), highest, missing: reach.missing.clone(), server_time_ms: now_ms };
         Ok(self.to_device(device, Lane::Receipt, self.identity.speak(&receipt)?, None))
     }
 
-    fn enter(&self, work: &Work<'_>, record: &AuditRecord, hash: &[u8; 32], now_ms: u64) -> Result<(), ServiceError> {
+    fn enter(
+        &self,
+        work: &Work<'_>,
+        record: &AuditRecord,
+        hash: &Hash,
+        reach: &Shown,
+        standing: Standing,
+        now_ms: u64,
+    ) -> Result<(), ServiceError> {
         let mut entry = Entry {
             what: What::Audited,
             device: Some(record.device.to_string()),
             number: Some(record.number),
+            chain: (reach.chain > 1).then_some(reach.chain),
             hash: Some(hex::encode(hash)),
             ..self.entry(now_ms)
         };
@@ -90,13 +132,17 @@ impl Centre {
             AuditEntry::Lost { count } => entry.note = Some(format!("{count} records lost on the device")),
             AuditEntry::Started { version, .. } => entry.note = Some(format!("agent {version} started")),
         }
+        if standing == Standing::Renewed {
+            let note = entry.note.map_or_else(String::new, |note| note + "; ");
+            entry.note = Some(note + "signed under a certificate that was revoked since");
+        }
         work.append(&entry)?;
         Ok(())
     }
 
     /// What a new record means: events, and a comparison of what the kiosk showed with what was decided.
     fn weigh(
-        &self,
+        &mut self,
         work: &Work<'_>,
         record: &AuditRecord,
         reach: &Shown,
@@ -105,8 +151,10 @@ impl Centre {
         let device = &record.device;
         let mut out = Vec::new();
         if let (Some(first), Some(last)) = (reach.missing.first(), reach.missing.last()) {
-            let note = format!("audit records {first} to {last} are missing");
-            out.push(self.tell(Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None), now_ms)?);
+            let of_chain = if reach.chain > 1 { format!(" of chain {}", reach.chain) } else { String::new() };
+            let note = format!("audit records {first} to {last}{of_chain} are missing");
+            let tidings = Tidings::new(EventKind::Alarm, Reason::None, note).of(device, None);
+            out.extend(self.warn(work, Worry::Gap, tidings, now_ms)?);
         }
         match &record.entry {
             AuditEntry::Attempt { attempt, outcome, reason, .. } => {
@@ -276,8 +324,9 @@ impl Centre {
         let mut out = Vec::new();
         work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;
         if state.faults.contains(&Reason::PeerNotTrusted) {
-            let note = "somebody who is no matcher or broker of this site speaks to the device".to_owned();
-            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?);
+            let note = "somebody who is no matcher or broker of this site speaks to the device";
+            let tidings = Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None);
+            out.extend(self.warn(work, Worry::Stranger, tidings, now_ms)?);
         }
         out.extend(self.hear_faults(work, device, &state, now_ms)?);
         let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();

@@ -44,6 +44,20 @@ impl Letter {
     }
 }
 
+/// How the device stands that signed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is served under the certificate that it signed with.
+    Served,
+    /// It is served under another one: that certificate was revoked.
+    Renewed,
+}
+
+/// Why nothing that a revoked key has signed counts.
+pub(super) fn of_revoked(kind: Kind) -> String {
+    format!("{kind} of a revoked device")
+}
+
 /// What came in, or what operators are told instead.
 pub(super) type Admitted<T> = Result<Result<T, Vec<Outgoing>>, ServiceError>;
 
@@ -59,7 +73,7 @@ impl Centre {
     ) -> Admitted<Letter> {
         match self.open_sealed(work, kind, topic, bytes)? {
             Ok(letter) => Ok(Ok(letter)),
-            Err(distrust) => Ok(Err(self.distrust(Some(topic), &distrust.to_string(), now_ms)?)),
+            Err(distrust) => Ok(Err(self.distrust(work, Some(topic), &distrust.to_string(), now_ms)?)),
         }
     }
 
@@ -73,18 +87,38 @@ impl Centre {
         speaker: impl Fn(&M) -> &DeviceId,
         now_ms: u64,
     ) -> Admitted<M> {
+        match self.admit_kept(work, topic, bytes, speaker, now_ms)? {
+            Ok((message, Standing::Served)) => Ok(Ok(message)),
+            Ok((_, Standing::Renewed)) => Ok(Err(self.distrust(work, Some(topic), &of_revoked(M::KIND), now_ms)?)),
+            Err(told) => Ok(Err(told)),
+        }
+    }
+
+    /// The same, and what the device signed before its certificate was revoked and it got another one. Whoever holds the
+    /// revoked key can sign such a thing: the caller decides whether it may count.
+    pub(super) fn admit_kept<M: Message>(
+        &mut self,
+        work: &Work<'_>,
+        topic: &DeviceId,
+        bytes: &[u8],
+        speaker: impl Fn(&M) -> &DeviceId,
+        now_ms: u64,
+    ) -> Admitted<(M, Standing)> {
         let why = match self.open_signed(work, M::KIND, topic, bytes)? {
-            Ok(letter) if letter.device.state != DeviceState::Active => {
+            Ok(letter) if letter.device.state != DeviceState::Active && !letter.device.renewed => {
                 format!("{} of a {} device", M::KIND, letter.device.state.name())
             }
             Ok(letter) => match M::decode(&letter.payload) {
-                Ok(message) if speaker(&message) == topic => return Ok(Ok(message)),
+                Ok(message) if speaker(&message) == topic => {
+                    let standing = if letter.device.renewed { Standing::Renewed } else { Standing::Served };
+                    return Ok(Ok((message, standing)));
+                }
                 Ok(_) => format!("{} names another device", M::KIND),
                 Err(error) => error.to_string(),
             },
             Err(distrust) => distrust.to_string(),
         };
-        Ok(Err(self.distrust(Some(topic), &why, now_ms)?))
+        Ok(Err(self.distrust(work, Some(topic), &why, now_ms)?))
     }
 
     fn open_sealed(

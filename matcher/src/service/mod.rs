@@ -68,6 +68,8 @@ struct Centre {
     voice: Voice,
     /// What devices last said is broken; those with nothing broken are not in it.
     broken: BTreeMap<DeviceId, Vec<Reason>>,
+    /// Since when devices send records of a new chain without its beginning, milliseconds; `None` once that was told.
+    loose: BTreeMap<DeviceId, Option<u64>>,
 }
 
 /// When an audit record is answered.
@@ -116,6 +118,7 @@ impl Service {
                 witness,
                 voice: Voice::default(),
                 broken: BTreeMap::new(),
+                loose: BTreeMap::new(),
             },
         }
     }
@@ -283,7 +286,7 @@ impl Centre {
             Ok(Topic::Device { env, device, lane }) if env == self.env => (device, lane),
             // Our own topics, another environment's, or none of Didar's: the broker should not have let it through.
             Ok(_) | Err(_) => {
-                return self.distrust(None, "message on a topic that devices do not write", now_ms);
+                return self.distrust(work, None, "message on a topic that devices do not write", now_ms);
             }
         };
         match lane {
@@ -292,7 +295,7 @@ impl Centre {
             Lane::Audit => self.on_audit(work, &device, payload, receipt, now_ms),
             Lane::State => self.on_state(work, &device, payload, now_ms),
             Lane::Challenge | Lane::Verdict | Lane::Receipt => {
-                self.distrust(Some(&device), "message on a topic that devices do not write", now_ms)
+                self.distrust(work, Some(&device), "message on a topic that devices do not write", now_ms)
             }
         }
     }

@@ -9,10 +9,13 @@ use didar_protocol::topic::Topic;
 
 use super::{Centre, Outgoing, ServiceError};
 use crate::identity::SpeakError;
+use crate::ledger::{Entry, What};
+use crate::store::Work;
 
-/// One alarm about unreadable messages per device and this many milliseconds; the others are counted into the next.
+/// One alarm of a kind per device and this many milliseconds; the others are counted into the next. So a flood makes six
+/// lines of the ledger a minute, device and kind.
 const ALARM_EVERY_MS: u64 = 10_000;
-/// Devices whose unreadable messages are counted apart; beyond that they share one count.
+/// Kinds and devices whose alarms are counted apart; beyond that they share one count.
 const COUNTED_MAX: usize = 4096;
 /// Longest note of an event, bytes.
 const NOTE_MAX: usize = 120;
@@ -31,8 +34,23 @@ pub struct Counters {
 #[derive(Default)]
 pub(super) struct Voice {
     counters: Counters,
-    /// Per device, or "" where the topic names none: when the last alarm was, and how many were silent since.
-    alarms: BTreeMap<String, (u64, u64)>,
+    /// Per kind and device, or "" where the topic names none: when the last alarm was, and how many were silent since.
+    alarms: BTreeMap<(Worry, String), (u64, u64)>,
+}
+
+/// The kinds of alarms that whoever sends messages can cause at will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worry {
+    /// A message that is not trusted.
+    Distrusted,
+    /// An attempt on another device's challenge.
+    Foreign,
+    /// Audit records are missing.
+    Gap,
+    /// An audit record contradicts its chain.
+    Fork,
+    /// The device heard somebody who is not of this site.
+    Stranger,
 }
 
 /// An event in the making.
@@ -77,12 +95,11 @@ impl Voice {
         self.counters
     }
 
-    /// Counts a message that is not trusted. `Some(n)`: an alarm is due, n were silent before.
-    fn distrust(&mut self, device: Option<&DeviceId>, now_ms: u64) -> Option<u64> {
-        self.counters.distrusted += 1;
-        let mut name = device.map(ToString::to_string).unwrap_or_default();
+    /// `Some(n)`: an alarm is due, n were silent before.
+    fn due(&mut self, worry: Worry, device: Option<&DeviceId>, now_ms: u64) -> Option<u64> {
+        let mut name = (worry, device.map(ToString::to_string).unwrap_or_default());
         if self.alarms.len() >= COUNTED_MAX && !self.alarms.contains_key(&name) {
-            name.clear();
+            name.1.clear();
         }
         match self.alarms.get_mut(&name) {
             Some((last, silent)) if now_ms < last.saturating_add(ALARM_EVERY_MS) => {
@@ -119,20 +136,44 @@ impl Centre {
     /// Counts a message that is not trusted, and raises the alarm unless one was raised a moment ago.
     pub(super) fn distrust(
         &mut self,
+        work: &Work<'_>,
         device: Option<&DeviceId>,
         why: &str,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let Some(silent) = self.voice.distrust(device, now_ms) else {
-            return Ok(Vec::new());
-        };
-        let device_name = device.map_or("-", DeviceId::as_str);
-        tracing::warn!(device = device_name, silent, why, "message not trusted");
-        let note = if silent == 0 { why.to_owned() } else { format!("{why} ({silent} more before)") };
-        let mut tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, note);
+        self.voice.counters.distrusted += 1;
+        let mut tidings = Tidings::new(EventKind::Alarm, Reason::RequestMalformed, why);
         if let Some(device) = device {
             tidings = tidings.of(device, None);
         }
+        self.warn(work, Worry::Distrusted, tidings, now_ms)
+    }
+
+    /// Writes an alarm into the ledger and says it, unless one of its kind was raised a moment ago.
+    pub(super) fn warn(
+        &mut self,
+        work: &Work<'_>,
+        worry: Worry,
+        mut tidings: Tidings,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let Some(silent) = self.voice.due(worry, tidings.device.as_ref(), now_ms) else {
+            return Ok(Vec::new());
+        };
+        let why = &tidings.note;
+        let device = tidings.device.as_ref().map(ToString::to_string);
+        tracing::warn!(device, silent, why, "alarm");
+        if silent > 0 {
+            tidings.note = format!("{why} ({silent} more before)");
+        }
+        work.append(&Entry {
+            what: What::Alarm,
+            device,
+            attempt: tidings.attempt.map(|attempt| attempt.to_string()),
+            reason: (tidings.reason != Reason::None).then(|| tidings.reason.name().into()),
+            note: Some(tidings.note.clone()),
+            ..self.entry(now_ms)
+        })?;
         Ok(vec![self.tell(tidings, now_ms)?])
     }
 }

@@ -45,8 +45,10 @@ impl DeviceState {
 pub struct Device {
     /// Its id.
     pub id: DeviceId,
-    /// Whether it is served.
+    /// Whether it is served, under that certificate.
     pub state: DeviceState,
+    /// The device itself is served: that certificate was revoked, and it has another one since.
+    pub renewed: bool,
     /// The key of the certificate asked for.
     pub key: VerifyingKey,
     /// First second of that certificate, Unix seconds.
@@ -144,23 +146,25 @@ impl Work<'_> {
         let row = self
             .tx
             .query_row(
-                "SELECT d.device, CASE WHEN c.revoked_ms IS NULL THEN d.state ELSE 1 END, c.public_key, c.not_before_s, c.not_after_s
+                "SELECT d.device, CASE WHEN c.revoked_ms IS NULL THEN d.state ELSE 1 END, c.public_key, c.not_before_s, c.not_after_s,
+                        c.revoked_ms IS NOT NULL AND d.state = 0
                  FROM certificates c JOIN devices d USING (device) WHERE c.thumbprint = ?1",
                 [thumbprint],
                 |row| {
                     let id: String = row.get(0)?;
                     let state: i64 = row.get(1)?;
                     let key: Vec<u8> = row.get(2)?;
-                    Ok((id, state, key, row.get(3)?, row.get(4)?))
+                    Ok((id, state, key, row.get(3)?, row.get(4)?, row.get(5)?))
                 },
             )
             .optional()?;
-        let Some((id, state, key, not_before, not_after)) = row else {
+        let Some((id, state, key, not_before, not_after, renewed)) = row else {
             return Ok(None);
         };
         Ok(Some(Device {
             id: id.parse().map_err(|_| StoreError::Damaged("device"))?,
             state: DeviceState::from_sql(state),
+            renewed,
             key: VerifyingKey::from_sec1_bytes(&key).map_err(|_| StoreError::Damaged("public key"))?,
             not_before_s: from_sql(not_before),
             not_after_s: from_sql(not_after),

@@ -14,7 +14,7 @@ mod references;
 mod sqlite;
 mod vault;
 
-pub use audit::{AuditKept, Shown};
+pub use audit::{AuditPlace, EndedChain, Shown};
 pub use challenges::{Closing, Issued, NewChallenge, Spent};
 pub use devices::{Device, DeviceState, Listed, Seen};
 pub use enrolments::{Grant, Waiting};

@@ -6,7 +6,9 @@ CREATE TABLE devices (
     boot      BLOB,                        -- of the last state message
     connects  INTEGER NOT NULL DEFAULT 0,
     online    INTEGER NOT NULL DEFAULT 0,
-    audited   INTEGER NOT NULL DEFAULT 0,  -- every audit record up to this number is here
+    chain     INTEGER NOT NULL DEFAULT 1,  -- of audit records, the one that is being written
+    after     INTEGER DEFAULT 0,           -- that chain begins after this number; NULL until a record has shown it
+    audited   INTEGER NOT NULL DEFAULT 0,  -- every record of that chain up to this number is here
     added_ms  INTEGER NOT NULL
 ) STRICT;
 
@@ -96,20 +98,31 @@ CREATE TRIGGER ledger_keeps BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 't
 
 CREATE TABLE audit (
     device      TEXT NOT NULL REFERENCES devices,
+    chain       INTEGER NOT NULL,
     number      INTEGER NOT NULL,
     hash        BLOB NOT NULL,
     previous    BLOB NOT NULL,
     signed      BLOB NOT NULL,
     received_ms INTEGER NOT NULL,
-    fork        INTEGER NOT NULL,          -- 0 the chain, 1 another record of the same number
-    PRIMARY KEY (device, number, hash)
+    fork        INTEGER NOT NULL,          -- 0 the chain, 1 a record that contradicts it
+    PRIMARY KEY (device, number, hash, chain)
 ) STRICT;
-CREATE UNIQUE INDEX audit_chain ON audit (device, number) WHERE fork = 0;
+CREATE UNIQUE INDEX audit_chain ON audit (device, chain, number) WHERE fork = 0;
+CREATE INDEX audit_forks ON audit (device, chain) WHERE fork = 1;
+
+CREATE TABLE audit_ended (                 -- chains that an operator has ended by beginning the next
+    device   TEXT NOT NULL REFERENCES devices,
+    chain    INTEGER NOT NULL,
+    reached  INTEGER NOT NULL,             -- every record of it up to this number is here
+    ended_ms INTEGER NOT NULL,
+    PRIMARY KEY (device, chain)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit_told (                  -- records that the device itself told as lost: waited for no more
     device TEXT NOT NULL REFERENCES devices,
+    chain  INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    PRIMARY KEY (device, number)
+    PRIMARY KEY (device, chain, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::vault::{Vault, VaultError};
 use crate::files;
 
-/// Tables of version 1.
+/// Tables of version 2.
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables, kept in the file's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long one program waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 

@@ -58,26 +58,6 @@ fn what_a_device_tells_as_lost_holds_up_nothing() {
 }
 
 #[test]
-fn a_fork_of_the_chain_raises_an_alarm() {
-    let (mut site, kiosk) = ready();
-    let started = |boot| AuditEntry::Started { version: "1".into(), boot: [boot; 16] };
-    let first = kiosk.record(1, [0; 32], started(1));
-    let second = kiosk.record(2, hash_of(&first), started(2));
-    for bytes in [&first, &second] {
-        assert!(alarms(&site.handle(&kiosk, Lane::Audit, bytes, NOW)).is_empty());
-    }
-    for forged in [
-        kiosk.record(2, hash_of(&first), started(3)),
-        kiosk.record(3, hash_of(&first), started(3)),
-        kiosk.record(1, [0; 32], started(9)),
-    ] {
-        let out = site.handle(&kiosk, Lane::Audit, &forged, NOW);
-        assert!(alarms(&out)[0].starts_with("audit chain forks"), "{:?}", alarms(&out));
-        assert_eq!(receipt(&out), (2, vec![]));
-    }
-}
-
-#[test]
 fn a_verdict_that_the_kiosk_did_not_show_is_marked() {
     let (mut site, mut kiosk) = ready();
     let mut previous = [0; 32];

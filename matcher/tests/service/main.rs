@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod attempts;
+mod chains;
 mod devices;
 mod refusals;
 #[path = "../site/mod.rs"]

@@ -200,6 +200,7 @@ fn an_attempt_that_is_replayed_after_its_verdict_has_ended_is_refused_and_alarme
     let verdict: Verdict = read(&late, Lane::Verdict).unwrap();
     assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::ChallengeSpent));
     assert_eq!(alarms(&late), ["replayed attempt"]);
+    assert_eq!(site.ledger().pop().unwrap()["note"], "replayed attempt");
 }
 
 #[test]
@@ -257,4 +258,41 @@ fn an_understood_envelope_with_an_unreadable_attempt_spends_the_challenge() {
     assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::RequestMalformed);
     assert_eq!(alarms(&out), ["attempt cannot be read"]);
     assert_eq!(site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1500).reason, Reason::ChallengeSpent);
+}
+
+#[test]
+fn every_alarm_that_is_told_stands_in_the_ledger_and_a_flood_is_a_few_lines() {
+    let (mut site, mut kiosk) = ready();
+    let (thief, mut gone) = (site.kiosk("kiosk-2"), site.kiosk("kiosk-3"));
+    let work = site.service.store().begin().unwrap();
+    assert!(work.revoke_device(&gone.id, NOW).unwrap());
+    work.commit().unwrap();
+    let mut told = alarms(&site.handle(&kiosk, Lane::Attempt, b"garbage", NOW));
+    told.extend(alarms(&site.service.handle("didar/2/x", b"", NOW)));
+    let request = ask(&site, &mut gone);
+    told.extend(alarms(&site.handle(&gone, Lane::ChallengeRequest, &request, NOW)));
+    let challenge = site.challenge(&mut kiosk, PERSON, NOW);
+    let stolen = Challenge { device: thief.id.clone(), ..challenge.clone() };
+    let bytes = thief.send(&site.seal_key, &thief.proof(&stolen, 20));
+    told.extend(alarms(&site.handle(&thief, Lane::Attempt, &bytes, NOW)));
+    let record = kiosk.record(3, [3; 32], AuditEntry::Lost { count: 1 });
+    let out = site.handle(&kiosk, Lane::Audit, &record, NOW);
+    told.extend(alarms(&out).into_iter().filter(|note| note.contains("missing")));
+    assert_eq!(told.len(), 5, "{told:?}");
+    let alarmed = |site: &mut Site| -> Vec<String> {
+        let lines = site.ledger().into_iter().filter(|line| line["what"] == "alarm");
+        lines.map(|line| line["note"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(alarmed(&mut site), told);
+    // Of the record that tells a loss, its own line says it.
+    let audited = site.ledger().into_iter().find(|line| line["what"] == "audited").unwrap();
+    assert_eq!(audited["note"], "1 records lost on the device");
+
+    for at in 0..200 {
+        site.handle(&thief, Lane::Attempt, b"garbage", NOW + 20_000 + at * 300);
+        site.handle(&thief, Lane::Attempt, &bytes, NOW + 20_000 + at * 300);
+    }
+    let lines = alarmed(&mut site).split_off(told.len());
+    assert_eq!(lines.len(), 12, "{lines:?}");
+    assert!(lines.iter().skip(2).all(|line| line.ends_with("more before)")), "{lines:?}");
 }
