@@ -50,7 +50,10 @@ check: setup setup-tpm
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done
 	systemd/verify.sh
 	cross/sbom.py target/sbom
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  cargo deny check bans licenses sources || exit 1; \
+	  if cargo deny fetch db >/dev/null 2>&1; then cargo deny check advisories; \
+	  else echo "check: the advisories' database cannot be had, advisories not checked"; fi; \
 	else echo "check: cargo-deny is not installed, licences not checked (cargo install --locked cargo-deny)"; fi
 
 ## bench: time per stage and ratios against the raw model invocations; target/bench/summary.json

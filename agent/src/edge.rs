@@ -279,6 +279,8 @@ pub enum Letter {
     RequestChallenge {
         /// Whose request.
         request: RequestId,
+        /// Its hash, which the answer must name.
+        hash: Hash,
         /// The sealed bytes.
         bytes: Vec<u8>,
         /// No sending after this.

@@ -201,6 +201,14 @@ impl Identity {
         Ok(())
     }
 
+    /// Whether the next certificate could be kept: writes the present one anew.
+    ///
+    /// # Errors
+    /// The site's folder takes no file.
+    pub fn check_room(&self) -> Result<(), IdentityError> {
+        write_certificates(&self.file, &self.held().chain)
+    }
+
     fn held(&self) -> Held {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

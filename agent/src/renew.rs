@@ -45,8 +45,10 @@ pub async fn keep_current(at: Enrolment, trust: Arc<TrustAnchor>, identity: Arc<
 /// Gets the next certificate and uses it.
 ///
 /// # Errors
-/// When the authority refuses or cannot be reached; the present certificate stays in use.
+/// When the site's folder takes no file, or the authority refuses or cannot be reached; the present certificate stays in use.
 pub async fn renew(at: &Enrolment, trust: &Arc<TrustAnchor>, identity: &Arc<Identity>) -> Result<(), EstError> {
+    // Else the authority gives a certificate every hour, and none can be kept.
+    identity.check_room()?;
     match est::simple_reenrol(at, trust, identity).await? {
         Answer::Issued(chain) => {
             trust.check_client(&chain)?;

@@ -248,7 +248,7 @@ impl Agent {
         let bytes = ask::request(request, &self.device, key, self.signer.as_ref())
             .map_err(|error| unsent(Some(request.id), &error))?;
         let expires = self.clock.now().after(self.limits.challenge);
-        self.post(Letter::RequestChallenge { request: request.id, bytes, expires });
+        self.post(Letter::RequestChallenge { request: request.id, hash: request.hash, bytes, expires });
         Ok(())
     }
 

@@ -169,11 +169,12 @@ async fn open(config: &Config, meter: &Arc<Meter>, events: mpsc::Sender<Event>) 
         tokio::spawn(renew::keep_current(at, Arc::clone(&trust), Arc::clone(&identity), Arc::clone(&clock)));
     }
     let boot = boot()?;
+    // Before anybody is spoken to: a device whose disk takes no record does not serve.
+    let started = AuditEntry::Started { version: env!("CARGO_PKG_VERSION").to_owned(), boot };
+    outbox.append(&started).context("keeping the record of this start")?;
     let settings = uplink_settings(config, references, boot);
     let uplink = MqttUplink::start(settings, identity.clone(), trust, outbox.memory(), Arc::clone(&clock), events)?;
     let faults = uplink.fault();
-    let started = AuditEntry::Started { version: env!("CARGO_PKG_VERSION").to_owned(), boot };
-    outbox.append(&started).context("keeping the record of this start")?;
     let machine =
         Machine::new(config.limits, config.device.clone(), config.board.code, config.board.slot(), clock.now());
     let agent = Agent {

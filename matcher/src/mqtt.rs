@@ -5,7 +5,6 @@
 //! and checks only what it delivers, so whoever knew the name could join the share and swallow others' messages
 //! (`tests/broker.rs`). Nothing is kept here: whoever gets no answer asks again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::topic::Lane;
@@ -14,7 +13,8 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError, Event, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, Transport};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::broker::PACKET_MAX;
 use crate::config::BrokerUrl;
@@ -22,12 +22,12 @@ use crate::identity::random;
 use crate::service::{Incoming, Outgoing, Service};
 use crate::supervisor;
 use crate::time;
+use waiting::{Full, Place, Waiting};
 
-/// Messages that wait for the service: what a thousand devices say when they come back at once. What comes beyond is
-/// dropped, and its sender asks again; Mosquitto 2.0.11 does not keep to [`RECEIVE_MAX`].
-const WAITING_MAX: usize = 4096;
-/// And the bytes in them.
-const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Tasks that wait for the service: what a thousand devices say when they come back at once, within the bounds of
+/// [`Waiting`], and some of ours. What comes beyond is dropped, and its sender says it again; Mosquitto 2.0.11 does not keep
+/// to [`RECEIVE_MAX`].
+const WAITING_MAX: usize = 4096 + 64;
 /// Messages that the service is given at once.
 const TOGETHER_MAX: usize = 64;
 /// What goes out and waits for the connection.
@@ -36,6 +36,8 @@ const PARCELS_MAX: usize = 256;
 const REQUESTS_MAX: usize = 256;
 /// Between two pings, and thus how soon a dead connection is seen.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Longest time in which nothing happens on a connection that lives.
+const STUCK_MAX: Duration = Duration::from_secs(15);
 /// Pauses before the next try to connect: doubled from the first to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Longest goodbye.
@@ -56,8 +58,7 @@ enum Task {
 struct Arrived {
     message: Incoming,
     thread: Thread,
-    /// Its share of [`WAITING_BYTES_MAX`].
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What an answer carries back, unsigned.
@@ -104,8 +105,8 @@ pub async fn serve(
     let connections = watch::Sender::new(0);
     let mut publisher = tokio::spawn(publish_all(client.clone(), outbox, filters.to_vec(), connections.subscribe()));
     let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
-    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-    let listener = Listener { tasks: &tasks, room, connections: &connections, connected: &connected };
+    let listener =
+        Listener { tasks: &tasks, waiting: Waiting::default(), connections: &connections, connected: &connected };
     tokio::select! {
         () = listener.listen(&mut connection) => {}
         _ = stop.wait_for(|stop| *stop) => {}
@@ -124,7 +125,7 @@ pub async fn serve(
 /// Hands on what arrives.
 struct Listener<'a> {
     tasks: &'a mpsc::Sender<Task>,
-    room: Arc<Semaphore>,
+    waiting: Waiting,
     /// How many connections the broker has accepted.
     connections: &'a watch::Sender<u64>,
     connected: &'a watch::Sender<bool>,
@@ -135,7 +136,14 @@ impl Listener<'_> {
     async fn listen(&self, connection: &mut EventLoop) {
         let mut pause = BACK_OFF.0;
         loop {
-            match connection.poll().await {
+            // Whoever is alive pings: longer, and a write is stuck in a link that is dead at its other half.
+            let Ok(polled) = timeout(STUCK_MAX, connection.poll()).await else {
+                self.connected.send_replace(false);
+                tracing::warn!("nothing moves on the connection to the broker: it is given up");
+                connection.clean();
+                continue;
+            };
+            match polled {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     pause = BACK_OFF.0;
                     self.connections.send_modify(|count| *count += 1);
@@ -158,12 +166,14 @@ impl Listener<'_> {
     }
 
     fn take(&self, publish: Publish) {
-        let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
-        match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
-            Ok(room) => self.offer(Task::Handle(Arrived::new(publish, room))),
-            Err(_) => {
-                tracing::warn!("messages of {WAITING_BYTES_MAX} bytes wait: one dropped, its sender will ask again")
+        // A topic that is no text is none of ours; the service counts it as such.
+        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+        match self.waiting.place(&topic, publish.payload.len()) {
+            Ok(place) => self.offer(Task::Handle(Arrived::new(topic, publish, place))),
+            Err(Full { first: true }) => {
+                tracing::warn!(%topic, "too much waits: messages are dropped until there is room");
             }
+            Err(Full { first: false }) => {}
         }
     }
 
@@ -175,11 +185,9 @@ impl Listener<'_> {
 }
 
 impl Arrived {
-    fn new(publish: Publish, room: OwnedSemaphorePermit) -> Self {
-        // A topic that is no text is none of ours; the service counts it as such.
-        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+    fn new(topic: String, publish: Publish, place: Place) -> Self {
         let message = Incoming { topic, payload: publish.payload.to_vec() };
-        Self { message, thread: publish.properties.map(Thread::of).unwrap_or_default(), _room: room }
+        Self { message, thread: publish.properties.map(Thread::of).unwrap_or_default(), _place: place }
     }
 }
 
@@ -336,6 +344,8 @@ async fn goodbye(client: &AsyncClient, mut connection: EventLoop, publisher: tok
         () = time::wait(GOODBYE_MAX) => {}
     }
 }
+
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,12 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     let device: DeviceId = "kiosk-0001".parse()?;
     let key = key::open(&caller.config.site, &device)?;
     let csr = enrol::request_der(&device, key.as_ref())?;
+    // Also while others hold every connection that the server takes at once, and say nothing.
+    let at = caller.config.enrolment.as_ref().context("the kiosk's configuration names the server")?;
+    let address = (at.host.as_str(), at.port);
+    let silent: Vec<_> = (0..70).map(|_| std::net::TcpStream::connect(address)).collect::<Result<_, _>>()?;
     assert!(matches!(caller.ask(&csr, Some((&device, code.trim()))).await?, Answer::Issued(_)));
+    drop(silent);
     let elsewhere = folder.path().join("thief");
     enrol::request(&device, &elsewhere, Holder::File)?;
     let stolen = enrol::request_der(&device, key::open(&elsewhere, &device)?.as_ref())?;
@@ -105,8 +110,20 @@ async fn a_one_time_code_gets_one_key_its_certificate_and_renewal_follows() -> R
     assert_eq!(Identity::open(&caller.config.site, &device)?.facts(), identity.facts());
     caller.renew(&identity).await.context("with the new certificate")?;
 
-    // Revoked: not even the enrolment server hears it any more.
+    // Where the next certificate could not be kept, none is asked for.
+    let given = |site: &Site| -> Result<usize> {
+        Ok(site.matcher(&["ledger", "export", "--dir", &dir])?.matches("device-added").count())
+    };
+    let (blocked, before) = (caller.config.site.join("device.new"), given(&site)?);
+    std::fs::create_dir(&blocked)?;
+    assert!(caller.renew(&identity).await.is_err());
+    assert_eq!((given(&site)?, before), (before, 4));
+    std::fs::remove_dir(&blocked)?;
+
+    // Revoked: not even the enrolment server hears it any more, and the code that it once had opens no way back.
     site.matcher(&["device", "revoke", "kiosk-0001", "--dir", &dir])?;
+    let refused = caller.ask(&csr, Some((&device, code.trim()))).await;
+    assert!(matches!(&refused, Err(EstError::Refused { status, .. }) if status.as_u16() == 401), "{refused:?}");
     let refused = caller.renew(&identity).await;
     assert!(matches!(&refused, Err(EstError::Refused { words, .. }) if words.contains("revoked")), "{refused:?}");
     site.wait_for_alarm("gives no right to renew")?;
@@ -132,6 +149,15 @@ async fn without_a_code_the_operator_approves_the_fingerprint_that_the_device_sh
     approve(&shown)?;
     waiting.wait_for_line(PATIENCE, |line| line.starts_with("enrolled     kiosk-0002"))?;
     assert!(kiosk.check_identity()?);
+
+    // Revoked: the approval counts no more, and the same key waits for another.
+    let caller = Caller::new(&kiosk)?;
+    let device: DeviceId = "kiosk-0002".parse()?;
+    let csr = enrol::request_der(&device, key::open(&caller.config.site, &device)?.as_ref())?;
+    assert!(matches!(caller.ask(&csr, None).await?, Answer::Issued(_)));
+    site.matcher(&["device", "revoke", "kiosk-0002", "--dir", &dir])?;
+    assert!(matches!(caller.ask(&csr, None).await?, Answer::Held(_)));
+    assert!(site.matcher(&["device", "list", "--dir", &dir])?.contains("kiosk-0002  revoked"));
     site.close()
 }
 
@@ -335,7 +361,12 @@ impl Link {
         let request = ask::prepare(draft, self.identity.device(), id, now_ms)?;
         let key = keys.seal_keys.first().context("a sealing key")?;
         let bytes = ask::request(&request, self.identity.device(), key, self.identity.as_ref())?;
-        self.uplink.send(Letter::RequestChallenge { request: id, bytes, expires: now.after(PATIENCE) })?;
+        self.uplink.send(Letter::RequestChallenge {
+            request: id,
+            hash: request.hash,
+            bytes,
+            expires: now.after(PATIENCE),
+        })?;
         self.event(|event| if let Event::Challenged(challenge) = event { Some(challenge) } else { None }).await
     }
 

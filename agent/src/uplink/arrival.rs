@@ -29,15 +29,6 @@ pub enum Arrival {
     },
 }
 
-/// An arrival with the correlation data that came along; those are not signed.
-#[derive(Debug)]
-pub struct Correlated {
-    /// The message.
-    pub arrival: Arrival,
-    /// MQTT's correlation data.
-    pub correlation: Option<Vec<u8>>,
-}
-
 /// Why a message was ignored. Says nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrivalError {

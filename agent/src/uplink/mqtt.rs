@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::arrival::{Correlated, Inbox, kept_keys};
+use super::arrival::{Inbox, kept_keys};
 use super::fault::{LinkFault, Stage};
 use super::link::{Content, KEEP_ALIVE, Link, Outbound, Publication, Report};
 use super::session::{Act, Happened, Heard, Ignored, Session};
@@ -100,6 +100,7 @@ impl MqttUplink {
             suspicion_told: None,
             clock_told: false,
             count: Count::Spent,
+            is_counted: false,
             settings,
             identity,
             trust,
@@ -170,6 +171,8 @@ struct Driver {
     /// Whether the loop was told that the clock is wrong.
     clock_told: bool,
     count: Count,
+    /// Whether the disk took the count of this connection.
+    is_counted: bool,
 }
 
 /// Whether the stored count of connections belongs to one that the broker has accepted. Tries that fail share one
@@ -295,10 +298,7 @@ impl Driver {
                     return Some(Happened::Subscribed);
                 }
                 Packet::SubAck(_) => LinkFault::Subscriptions { address: self.address.clone() },
-                Packet::Publish(publish) => {
-                    let correlation = publish.properties.and_then(|properties| properties.correlation_data);
-                    return self.read(&publish.topic, &publish.payload, correlation.map(|data| data.to_vec()));
-                }
+                Packet::Publish(publish) => return self.read(&publish.topic, &publish.payload),
                 Packet::PubAck(ack) => {
                     if !matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
                         tracing::warn!("broker {} did not take a message: {:?}", self.address, ack.reason);
@@ -326,9 +326,9 @@ impl Driver {
         Some(Happened::Lost)
     }
 
-    fn read(&mut self, topic: &[u8], bytes: &[u8], correlation: Option<Vec<u8>>) -> Option<Happened> {
+    fn read(&mut self, topic: &[u8], bytes: &[u8]) -> Option<Happened> {
         match self.inbox.read(topic, bytes, &self.trust) {
-            Ok(arrival) => Some(Happened::Arrived(Box::new(Correlated { arrival, correlation }))),
+            Ok(arrival) => Some(Happened::Arrived(Box::new(arrival))),
             Err(why) => {
                 self.refused += 1;
                 if self.refused == 1 {
@@ -351,8 +351,11 @@ impl Driver {
             return;
         }
         match self.memory.connected() {
-            Ok(_) => self.count = Count::Fresh,
-            Err(why) => tracing::error!("connection not counted: {why}"),
+            Ok(_) => (self.count, self.is_counted) = (Count::Fresh, true),
+            Err(why) => {
+                self.is_counted = false;
+                tracing::error!("connection not counted: {why}");
+            }
         }
     }
 
@@ -378,7 +381,10 @@ impl Driver {
         };
         match kept {
             // A closed channel shows at the next event too.
-            Ok(keys) => drop(self.events.send(Event::Keys(keys)).await),
+            Ok(keys) => {
+                self.session.know_keys(&keys);
+                drop(self.events.send(Event::Keys(keys)).await);
+            }
             Err(why) => tracing::info!("matcher's kept keys are not used: {why}"),
         }
     }
@@ -404,7 +410,8 @@ impl Driver {
             online: matches!(online, Online::Yes),
             version: self.settings.version.clone(),
             boot: self.settings.boot,
-            connects: self.memory.connects(),
+            // A count that was used before would show as a copy of this device; 0 says that there is none.
+            connects: if self.is_counted { self.memory.connects() } else { 0 },
             audit_next: health.audit_next,
             audit_head: health.audit_head,
             models: self.settings.models.clone(),

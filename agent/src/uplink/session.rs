@@ -11,11 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use didar_protocol::id::{AttemptId, RequestId};
+use didar_protocol::id::{AttemptId, Hash, RequestId};
+use didar_protocol::message::MatcherKeys;
 use didar_protocol::topic::Lane;
 use didar_protocol::trace::TraceParent;
 
-use super::arrival::{Arrival, Correlated};
+use super::arrival::Arrival;
 use crate::attempt::Event;
 use crate::edge::{Health, Letter, Question};
 use crate::time::Moment;
@@ -28,6 +29,11 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// A connection that held this long was a good one: the next failure begins with short waits again.
 pub const STEADY: Duration = Duration::from_secs(10);
+/// The state is told again this often: no matcher may have listened when it changed, and what is retained does not come
+/// to those who share a subscription.
+pub const STATE_EVERY: Duration = Duration::from_secs(300);
+/// Keys that are older than those in use by more than this, a day, are not used: matchers' clocks differ by less.
+const KEYS_SLACK_MS: u64 = 86_400_000;
 /// How long an unanswered letter rests before it is sent again: a matcher's answer takes well under a second.
 pub const RESEND_EVERY: Duration = Duration::from_secs(3);
 /// Longest wait for a connection, and for the broker to accept our subscriptions.
@@ -49,7 +55,7 @@ pub enum Happened {
     /// The agent needs no answer to this any more.
     Forget(Question),
     /// A message of the matcher, verified and for this device.
-    Arrived(Box<Correlated>),
+    Arrived(Box<Arrival>),
     /// Only time passed.
     Tick,
 }
@@ -114,6 +120,10 @@ pub struct Session {
     /// Failures in a row.
     failures: u32,
     flights: Vec<Flight>,
+    /// The matchers' time in the newest keys that are used.
+    keys_ms: u64,
+    /// While connected: when to tell the state again.
+    tell_at: Moment,
     health: Health,
     ignored: Ignored,
 }
@@ -130,6 +140,8 @@ struct Flight {
     name: Question,
     /// Its trace.
     request: RequestId,
+    /// Of a request: what its answer must name.
+    hash: Option<Hash>,
     bytes: Arc<[u8]>,
     expires: Moment,
     send_at: Moment,
@@ -144,6 +156,8 @@ impl Session {
             link: Link::Resting { until: now },
             failures: 0,
             flights: Vec::new(),
+            keys_ms: 0,
+            tell_at: now,
             health,
             ignored: Ignored::default(),
         }
@@ -170,7 +184,7 @@ impl Session {
     pub fn deadline(&self) -> Option<Moment> {
         let link = match self.link {
             Link::Resting { until } | Link::Connecting { until } | Link::Subscribing { until } => Some(until),
-            Link::Up { .. } => None,
+            Link::Up { .. } => Some(self.tell_at),
         };
         let resend = self.flights.iter().map(|flight| match self.link {
             Link::Up { .. } => flight.send_at.min(flight.expires),
@@ -209,7 +223,7 @@ impl Session {
         match self.link {
             Link::Subscribing { .. } => {
                 self.link = Link::Up { since: now };
-                acts.push(Act::PublishState(self.health.clone()));
+                self.tell_state(now, acts);
                 acts.push(Act::Tell(Event::UplinkUp));
                 // The broker may have forgotten everything: all that is unanswered goes out again at once.
                 for flight in &mut self.flights {
@@ -218,6 +232,11 @@ impl Session {
             }
             Link::Resting { .. } | Link::Connecting { .. } | Link::Up { .. } => {}
         }
+    }
+
+    fn tell_state(&mut self, now: Moment, acts: &mut Vec<Act>) {
+        self.tell_at = now.after(STATE_EVERY);
+        acts.push(Act::PublishState(self.health.clone()));
     }
 
     fn lost(&mut self, now: Moment, random: u64, acts: &mut Vec<Act>) {
@@ -238,11 +257,11 @@ impl Session {
 
     fn take(&mut self, now: Moment, letter: Letter, acts: &mut Vec<Act>) {
         match letter {
-            Letter::RequestChallenge { request, bytes, expires } => {
-                self.board(now, Question::Request(request), request, bytes, expires);
+            Letter::RequestChallenge { request, hash, bytes, expires } => {
+                self.board(now, Question::Request(request), (request, Some(hash)), bytes, expires);
             }
             Letter::Attempt { request, attempt, bytes, expires } => {
-                self.board(now, Question::Attempt(attempt), request, bytes, expires);
+                self.board(now, Question::Attempt(attempt), (request, None), bytes, expires);
             }
             Letter::Audit { number, bytes } if self.is_up() => acts.push(Act::Publish(Parcel {
                 lane: Lane::Audit,
@@ -254,16 +273,23 @@ impl Session {
             // The loop sends what no receipt covers after each `UplinkUp`: the outbox keeps it until then.
             Letter::Audit { .. } => {}
             Letter::Health(health) => {
-                if self.is_up() {
-                    acts.push(Act::PublishState(health.clone()));
-                }
                 self.health = health;
+                if self.is_up() {
+                    self.tell_state(now, acts);
+                }
             }
         }
     }
 
     /// Puts a letter on the table; a letter of the same name there stays as it is, so repeats have the same bytes.
-    fn board(&mut self, now: Moment, name: Question, request: RequestId, bytes: Vec<u8>, expires: Moment) {
+    fn board(
+        &mut self,
+        now: Moment,
+        name: Question,
+        (request, hash): (RequestId, Option<Hash>),
+        bytes: Vec<u8>,
+        expires: Moment,
+    ) {
         if expires <= now || self.flights.iter().any(|flight| flight.name == name) {
             return;
         }
@@ -271,19 +297,14 @@ impl Session {
             self.flights.remove(0);
             self.ignored.crowded_out += 1;
         }
-        self.flights.push(Flight { name, request, bytes: bytes.into(), expires, send_at: now });
+        self.flights.push(Flight { name, request, hash, bytes: bytes.into(), expires, send_at: now });
     }
 
-    fn arrived(&mut self, Correlated { arrival, correlation }: Correlated, acts: &mut Vec<Act>) {
-        // A reply that carries the name of a request in flight was made after that request: it tells the time.
-        let answers = self.flights.iter().any(|flight| match flight.name {
-            Question::Request(request) => correlation.as_deref() == Some(request.as_bytes()),
-            Question::Attempt(_) => false,
-        });
-        let heard = |at: u64| Act::Heard(if answers { Heard::Now(at) } else { Heard::AtLeast(at) });
+    fn arrived(&mut self, arrival: Arrival, acts: &mut Vec<Act>) {
         match arrival {
-            Arrival::Challenge(challenge) if self.asks() => {
-                acts.push(heard(challenge.server_time_ms));
+            // What signs the hash of a request in flight was made after that request: it tells the time.
+            Arrival::Challenge(challenge) if self.asks(&challenge.request_hash) => {
+                acts.push(Act::Heard(Heard::Now(challenge.server_time_ms)));
                 acts.push(Act::Tell(Event::Challenged(challenge)));
             }
             Arrival::Verdict(verdict) => match verdict.attempt {
@@ -291,8 +312,8 @@ impl Session {
                     acts.push(Act::Heard(Heard::Now(verdict.server_time_ms)));
                     acts.push(Act::Tell(Event::Replied(verdict)));
                 }
-                None if self.asks() => {
-                    acts.push(heard(verdict.server_time_ms));
+                None if self.asks(&verdict.reply_to) => {
+                    acts.push(Act::Heard(Heard::Now(verdict.server_time_ms)));
                     acts.push(Act::Tell(Event::Replied(verdict)));
                 }
                 Some(_) | None => self.ignored.stale += 1,
@@ -302,7 +323,12 @@ impl Session {
                 acts.push(Act::Heard(Heard::AtLeast(receipt.server_time_ms)));
                 acts.push(Act::Tell(Event::Receipt(receipt)));
             }
+            // Whoever kept an old message may not bring back a key that was given up.
+            Arrival::Keys { keys, .. } if keys.server_time_ms.saturating_add(KEYS_SLACK_MS) < self.keys_ms => {
+                self.ignored.stale += 1;
+            }
             Arrival::Keys { keys, signed } => {
+                self.know_keys(&keys);
                 acts.push(Act::Heard(Heard::AtLeast(keys.server_time_ms)));
                 acts.push(Act::KeepKeys(signed));
                 acts.push(Act::Tell(Event::Keys(keys)));
@@ -310,9 +336,14 @@ impl Session {
         }
     }
 
-    /// Whether a request for a challenge is in flight.
-    fn asks(&self) -> bool {
-        self.flights.iter().any(|flight| matches!(flight.name, Question::Request(_)))
+    /// Whether the request of this hash is in flight.
+    fn asks(&self, hash: &Hash) -> bool {
+        self.flights.iter().any(|flight| flight.hash.as_ref() == Some(hash))
+    }
+
+    /// These keys are used: much older ones are not, from now on.
+    pub fn know_keys(&mut self, keys: &MatcherKeys) {
+        self.keys_ms = self.keys_ms.max(keys.server_time_ms);
     }
 
     /// Takes the attempt off the table; whether it was there.
@@ -333,7 +364,12 @@ impl Session {
                 self.lost(now, random, acts);
             }
             Link::Resting { .. } | Link::Connecting { .. } | Link::Subscribing { .. } => {}
-            Link::Up { .. } => acts.extend(self.flights.iter_mut().filter_map(|flight| flight.send_due(now))),
+            Link::Up { .. } => {
+                acts.extend(self.flights.iter_mut().filter_map(|flight| flight.send_due(now)));
+                if self.tell_at <= now {
+                    self.tell_state(now, acts);
+                }
+            }
         }
     }
 }

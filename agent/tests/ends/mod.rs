@@ -12,7 +12,7 @@ use didar_agent::time::SystemClock;
 use didar_agent::uplink::fault::LinkFault;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
-use didar_protocol::id::{AttemptId, DeviceId, Env, RequestId};
+use didar_protocol::id::{AttemptId, DeviceId, Env, Hash, RequestId};
 use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, Stage, State, Verdict, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Entropy, SealKey, SealKeyPair, Signed, SoftwareSigner, sign_with_certificate};
@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 pub(crate) const ID: &str = "kiosk-7";
 pub(crate) const REQUEST: RequestId = RequestId::from_bytes([5; 16]);
+pub(crate) const REQUEST_HASH: Hash = [4; 32];
 pub(crate) const ATTEMPT: AttemptId = AttemptId::from_bytes([6; 16]);
 /// 1 January 2100: every certificate of these tests has ended.
 pub(crate) const YEAR_2100_MS: u64 = 4_102_444_800_000;
@@ -120,7 +121,12 @@ impl Kiosk {
 
     pub(crate) fn ask(&mut self) {
         let expires = self.clock.now().after(Duration::from_secs(60));
-        let letter = Letter::RequestChallenge { request: REQUEST, bytes: b"sealed request".to_vec(), expires };
+        let letter = Letter::RequestChallenge {
+            request: REQUEST,
+            hash: REQUEST_HASH,
+            bytes: b"sealed request".to_vec(),
+            expires,
+        };
         self.uplink.send(letter).unwrap();
     }
 
@@ -230,7 +236,7 @@ impl Matcher {
         Challenge {
             attempt: ATTEMPT,
             device: ID.parse().unwrap(),
-            request_hash: [2; 32],
+            request_hash: REQUEST_HASH,
             nonce: [3; 32],
             stage: Stage::Subsequent,
             picture: false,

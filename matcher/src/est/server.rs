@@ -30,6 +30,8 @@ use crate::tls::{self, TlsError};
 
 /// Connections at once; who comes beyond waits in the system's queue.
 const CONNECTIONS_MAX: usize = 64;
+/// Longest TLS handshake: who says nothing makes room for the next soon.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
 /// Longest life of a connection, handshake, request and answer together.
 const CONNECTION_MAX: Duration = Duration::from_secs(15);
 /// Longest wait for a request's header.
@@ -131,7 +133,8 @@ impl EstServer {
 }
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Mutex<Desk>>) {
-    let stream = match acceptor.accept(stream).await {
+    let Ok(accepted) = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await else { return };
+    let stream = match accepted {
         Ok(stream) => stream,
         // Who only looks whether the port is open.
         Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => return,

@@ -5,7 +5,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use didar_protocol::id::Env;
 use didar_protocol::topic::Topic;
-use tokio::time::timeout;
 
 use super::*;
 
@@ -73,8 +72,7 @@ async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
     });
     let listening = tokio::spawn(async move {
         let ((tasks, _work), connected) = (mpsc::channel(1), watch::Sender::new(false));
-        let room = Arc::new(Semaphore::new(1));
-        Listener { tasks: &tasks, room, connections: &connections, connected: &connected }
+        Listener { tasks: &tasks, waiting: Waiting::default(), connections: &connections, connected: &connected }
             .listen(&mut connection)
             .await;
     });

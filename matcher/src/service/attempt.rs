@@ -46,14 +46,18 @@ impl Centre {
             return Ok(out);
         }
         let decoded = Attempt::decode(&letter.payload);
+        let ended_there = matches!(&decoded, Ok(Attempt { ending: Ending::Stopped { .. }, .. }));
         let ruling = match &decoded {
             _ if !letter.is_served(now_ms) => {
                 Ruling::refuse(Reason::DeviceRefused).alarming("device is revoked, quarantined or expired")
             }
             Err(_) => Ruling::refuse(Reason::RequestMalformed).alarming("attempt cannot be read"),
-            Ok(attempt) => self.examine_attempt(work, &challenge, attempt, now_ms)?,
+            Ok(attempt) => match self.rules.admit(self.failures(work, &challenge.subject.tag, device, now_ms)?) {
+                // Challenges that were open side by side are no more tries than one after the other.
+                Err(reason) if !ended_there => Ruling::refuse(reason),
+                Ok(()) | Err(_) => self.examine_attempt(work, &challenge, attempt, now_ms)?,
+            },
         };
-        let ended_there = matches!(&decoded, Ok(Attempt { ending: Ending::Stopped { .. }, .. }));
         self.settle(work, &challenge, (body_hash, !ended_there), ruling, now_ms)
     }
 

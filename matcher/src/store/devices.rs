@@ -187,6 +187,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn revoke_device(&self, id: &DeviceId, now_ms: u64) -> Result<bool, StoreError> {
+        self.forget_grants(id)?;
         self.tx.execute(
             "UPDATE certificates SET revoked_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL",
             params![id.as_str(), to_sql(now_ms)],
@@ -199,6 +200,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn quarantine_device(&self, id: &DeviceId) -> Result<(), StoreError> {
+        self.forget_grants(id)?;
         self.tx.execute("UPDATE devices SET state = 2 WHERE device = ?1 AND state = 0", [id.as_str()])?;
         Ok(())
     }

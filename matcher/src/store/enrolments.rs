@@ -126,6 +126,17 @@ impl Work<'_> {
         )? == 1)
     }
 
+    /// No code and no approval that was given to this device counts any more: whoever holds its key gets no certificate by
+    /// them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) fn forget_grants(&self, device: &DeviceId) -> Result<(), StoreError> {
+        self.tx.execute("DELETE FROM invitations WHERE device = ?1", [device.as_str()])?;
+        self.tx.execute("DELETE FROM approvals WHERE device = ?1", [device.as_str()])?;
+        Ok(())
+    }
+
     /// The requests that wait for approval, oldest first.
     ///
     /// # Errors

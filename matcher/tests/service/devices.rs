@@ -23,6 +23,26 @@ fn audit_records_are_kept_once_and_gaps_are_named() {
 }
 
 #[test]
+fn a_record_of_a_number_beyond_all_sense_breaks_nothing() {
+    let (mut site, mut kiosk) = ready();
+    let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };
+    let last = 1 << 53;
+    for number in [last, last - 2] {
+        let out = site.handle(&kiosk, Lane::Audit, &kiosk.record(number, [5; 32], started()), NOW);
+        assert_eq!(receipt(&out), (0, (1..=64).collect()));
+    }
+    let beyond = AuditRecord { device: kiosk.id.clone(), number: last + 1, previous: [5; 32], entry: started() };
+    assert!(beyond.encode().is_err());
+    // Its bytes are those of a lawful record but for the number.
+    let mut bytes = AuditRecord { number: last, ..beyond }.encode().unwrap().to_vec();
+    let at = bytes.windows(8).position(|part| part == last.to_be_bytes()).unwrap();
+    bytes[at..at + 8].copy_from_slice(&u64::MAX.to_be_bytes());
+    let out = site.handle(&kiosk, Lane::Audit, &kiosk.signed(Kind::AuditRecord, &bytes), NOW);
+    assert_eq!(alarms(&out).len(), 1, "a message that cannot be read");
+    site.challenge(&mut kiosk, PERSON, NOW);
+}
+
+#[test]
 fn what_a_device_tells_as_lost_holds_up_nothing() {
     let (mut site, kiosk) = ready();
     let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };

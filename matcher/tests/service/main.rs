@@ -13,8 +13,8 @@ use didar_matcher::pki::Certificate;
 use didar_matcher::store::Notice;
 use didar_protocol::light_code::CodeShape;
 use didar_protocol::message::{
-    AuditEntry, Challenge, ChallengeRequest, Ending, Kind, MatcherKeys, Outcome, Picture, Receipt, Stage, Verdict,
-    VerdictOutcome,
+    AuditEntry, AuditRecord, Challenge, ChallengeRequest, Ending, Kind, MatcherKeys, Message as _, Outcome, Picture,
+    Receipt, Stage, Verdict, VerdictOutcome,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;

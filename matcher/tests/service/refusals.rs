@@ -159,6 +159,25 @@ fn failures_are_limited_per_person_and_a_match_forgives_them() {
 }
 
 #[test]
+fn challenges_that_are_open_side_by_side_are_no_more_tries() {
+    let (mut site, mut one) = ready();
+    let mut two = site.kiosk("kiosk-2");
+    let open: Vec<Challenge> =
+        (0..8).map(|number| site.challenge(if number < 4 { &mut one } else { &mut two }, PERSON, NOW)).collect();
+    let mut outcomes = Vec::new();
+    for (number, challenge) in open.iter().enumerate() {
+        let kiosk = if number < 4 { &one } else { &two };
+        // The last of them would be right.
+        let face = if number == 7 { 20 } else { 120 };
+        outcomes.push(outcome(&site.verdict(kiosk, &kiosk.proof(challenge, face), NOW + 1000)));
+    }
+    let tries = usize::try_from(TRIES_MAX).unwrap();
+    assert!(outcomes[..tries].iter().all(|outcome| *outcome == DENY), "{outcomes:?}");
+    let refused = (VerdictOutcome::Refuse, Reason::TooManyFailures);
+    assert!(outcomes[tries..].iter().all(|outcome| *outcome == refused), "{outcomes:?}");
+}
+
+#[test]
 fn a_device_cannot_hoard_open_challenges() {
     let (mut site, mut kiosk) = ready();
     for _ in 0..4 {

@@ -315,7 +315,11 @@ impl Kiosk {
 
     pub fn record(&self, number: u64, previous: Hash, entry: AuditEntry) -> Vec<u8> {
         let record = AuditRecord { device: self.id.clone(), number, previous, entry };
-        seal::sign(Kind::AuditRecord, &record.encode().unwrap(), &self.signer).unwrap()
+        self.signed(Kind::AuditRecord, &record.encode().unwrap())
+    }
+
+    pub fn signed(&self, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+        seal::sign(kind, bytes, &self.signer).unwrap()
     }
 
     pub fn state(&self, boot: u8, connects: u64, online: bool) -> Vec<u8> {

@@ -54,6 +54,9 @@ pub enum AuditEntry {
     },
 }
 
+/// Highest number of a record: what a double holds exactly (2^53), and far from where a count would overflow.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// The matcher holds these records; the device may forget them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -70,7 +73,7 @@ pub struct Receipt {
 fields! {
     AuditRecord {
         1 => device,
-        2 => number: Within(1, u64::MAX as i128),
+        2 => number: Within(1, NUMBER_MAX as i128),
         3 => previous,
         4 => entry,
     }

@@ -237,7 +237,7 @@ impl Visitor {
         let request = ask::prepare(draft, &self.id, RequestId::from_bytes(id), now_ms)?;
         let bytes = ask::request(&request, &self.id, key, self.identity.as_ref())?;
         let expires = now.after(ASK_MAX);
-        self.uplink.send(Letter::RequestChallenge { request: request.id, bytes, expires })?;
+        self.uplink.send(Letter::RequestChallenge { request: request.id, hash: request.hash, bytes, expires })?;
         Ok((request.hash, request.id))
     }
 }

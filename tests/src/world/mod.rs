@@ -59,9 +59,9 @@ enum What {
     Subscribed(u64),
     Lost(u64),
     /// A message comes to the matchers; one that was under way when its connection broke may still arrive.
-    ToCentre(Lane, Vec<u8>, Vec<u8>),
+    ToCentre(Lane, Vec<u8>),
     /// A message comes to the kiosk, if it is subscribed then.
-    ToKiosk(Outgoing, Option<Vec<u8>>),
+    ToKiosk(Outgoing),
     /// Something is seen by this life's camera.
     Seen(u64, Event),
     /// The matchers look for what has expired.
@@ -217,7 +217,7 @@ impl World<'_> {
                 // What is retained comes with every subscription.
                 let now_ms = self.now_ms();
                 for keys in self.centre.greeting(now_ms) {
-                    self.later(Duration::from_millis(1), What::ToKiosk(keys, None));
+                    self.later(Duration::from_millis(1), What::ToKiosk(keys));
                 }
                 self.step(Happened::Subscribed)
             }
@@ -227,11 +227,11 @@ impl World<'_> {
             }
             // Of a connection that is no more.
             What::Accepted(_) | What::Subscribed(_) | What::Lost(_) => Ok(()),
-            What::ToCentre(lane, bytes, correlation) => {
-                self.serve(lane, &bytes, &correlation);
+            What::ToCentre(lane, bytes) => {
+                self.serve(lane, &bytes);
                 Ok(())
             }
-            What::ToKiosk(outgoing, correlation) => self.deliver(outgoing, correlation),
+            What::ToKiosk(outgoing) => self.deliver(outgoing),
             What::Seen(life, event) if life == self.life => {
                 self.kiosk.agent.take(event);
                 self.follow(None)
@@ -298,7 +298,7 @@ impl World<'_> {
                 }
                 // Not followed here.
                 Act::PublishState(_) => {}
-                Act::Publish(parcel) => self.send(parcel.lane, &parcel.bytes, parcel.correlation),
+                Act::Publish(parcel) => self.send(parcel.lane, &parcel.bytes),
                 Act::Tell(event) => {
                     self.kiosk.agent.take(event);
                     self.follow(None)?;

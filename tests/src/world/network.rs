@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use didar_agent::uplink::arrival::{Arrival, Correlated};
+use didar_agent::uplink::arrival::Arrival;
 use didar_agent::uplink::session::Happened;
 use didar_matcher::pki::Certificate;
 use didar_matcher::service::Outgoing;
@@ -29,19 +29,19 @@ impl World<'_> {
     }
 
     /// A message of the kiosk on its way: lost, late, twice.
-    pub(super) fn send(&mut self, lane: Lane, bytes: &[u8], correlation: Vec<u8>) {
+    pub(super) fn send(&mut self, lane: Lane, bytes: &[u8]) {
         if !self.connected {
             return;
         }
         let copies = if self.calm { 1 } else { [0, 1, 1, 1, 1, 1, 1, 1, 1, 2][self.random.below(10) as usize] };
         for _ in 0..copies {
             let wait = self.latency();
-            self.later(wait, What::ToCentre(lane, bytes.to_vec(), correlation.clone()));
+            self.later(wait, What::ToCentre(lane, bytes.to_vec()));
         }
     }
 
     /// A message at a matcher, which may be dead, or die before it has answered.
-    pub(super) fn serve(&mut self, lane: Lane, bytes: &[u8], correlation: &[u8]) {
+    pub(super) fn serve(&mut self, lane: Lane, bytes: &[u8]) {
         let now_ms = self.now_ms();
         if !self.calm && self.random.one_in(12) {
             self.tally.point(|tally| &mut tally.matcher_deaths);
@@ -60,19 +60,18 @@ impl World<'_> {
                 let copies = if !self.calm && self.random.one_in(10) { 2 } else { 1 };
                 for _ in 0..copies {
                     let wait = self.latency();
-                    let correlation = out.reply.then(|| correlation.to_vec());
-                    self.later(wait, What::ToKiosk(out.clone(), correlation));
+                    self.later(wait, What::ToKiosk(out.clone()));
                 }
             }
         }
     }
 
     /// A message at the kiosk; for a kiosk that is away the broker keeps it, or has forgotten it.
-    pub(super) fn deliver(&mut self, outgoing: Outgoing, correlation: Option<Vec<u8>>) -> Result<()> {
+    pub(super) fn deliver(&mut self, outgoing: Outgoing) -> Result<()> {
         if !self.subscribed {
             if !self.calm && !self.random.one_in(3) {
                 let wait = self.within(Duration::from_secs(8));
-                self.later(wait, What::ToKiosk(outgoing, correlation));
+                self.later(wait, What::ToKiosk(outgoing));
             }
             return Ok(());
         }
@@ -85,7 +84,7 @@ impl World<'_> {
             }
             other => bail!("{other} is no topic that a kiosk hears"),
         };
-        self.step(Happened::Arrived(Box::new(Correlated { arrival, correlation })))
+        self.step(Happened::Arrived(Box::new(arrival)))
     }
 
     /// The connection breaks, and none can be made for at most `outage`.

@@ -25,12 +25,11 @@ fn attempt_letter(name: u8, expires: Moment) -> Happened {
 }
 
 fn request_letter(name: u8, expires: Moment) -> Happened {
-    Happened::Send(Letter::RequestChallenge { request: request(name), bytes: vec![name; 3], expires })
+    Happened::Send(Letter::RequestChallenge { request: request(name), hash: [name; 32], bytes: vec![name; 3], expires })
 }
 
-fn arrived(arrival: Arrival, correlation: Option<u8>) -> Happened {
-    let correlation = correlation.map(|name| vec![name; 16]);
-    Happened::Arrived(Box::new(Correlated { arrival, correlation }))
+fn arrived(arrival: Arrival) -> Happened {
+    Happened::Arrived(Box::new(arrival))
 }
 
 fn verdict(name: Option<u8>) -> Arrival {
@@ -47,11 +46,12 @@ fn verdict(name: Option<u8>) -> Arrival {
     }))
 }
 
-fn challenge() -> Arrival {
+/// Made for the request of this hash.
+fn challenge(hash: u8) -> Arrival {
     Arrival::Challenge(Box::new(Challenge {
         attempt: attempt(1),
         device: "kiosk-7".parse().unwrap(),
-        request_hash: [0; 32],
+        request_hash: [hash; 32],
         nonce: [0; 32],
         stage: Stage::Subsequent,
         picture: false,
@@ -105,12 +105,12 @@ fn an_unanswered_attempt_is_sent_again_until_its_verdict() {
     check(&mut session, 0, attempt_letter(1, at(60_000)), "send:up/attempt");
     check(&mut session, 2_999, Happened::Tick, "");
     check(&mut session, 3_000, Happened::Tick, "send:up/attempt");
-    check(&mut session, 4_000, arrived(verdict(Some(2)), None), "");
-    check(&mut session, 4_000, arrived(verdict(Some(1)), None), "now replied");
-    check(&mut session, 4_001, arrived(verdict(Some(1)), None), "");
+    check(&mut session, 4_000, arrived(verdict(Some(2))), "");
+    check(&mut session, 4_000, arrived(verdict(Some(1))), "now replied");
+    check(&mut session, 4_001, arrived(verdict(Some(1))), "");
     check(&mut session, 9_000, Happened::Tick, "");
     assert_eq!(session.ignored().stale, 2);
-    assert_eq!(session.deadline(), None);
+    assert_eq!(session.deadline(), Some(at(300_000)), "the state's");
 }
 
 #[test]
@@ -119,20 +119,56 @@ fn nothing_is_sent_after_its_expiry() {
     check(&mut session, 0, attempt_letter(1, at(3_000)), "send:up/attempt");
     check(&mut session, 3_000, Happened::Tick, "");
     check(&mut session, 3_000, attempt_letter(2, at(3_000)), "");
-    check(&mut session, 3_000, arrived(verdict(Some(1)), None), "");
+    check(&mut session, 3_000, arrived(verdict(Some(1))), "");
+}
+
+/// A refusal of the request of this hash.
+fn refusal(hash: u8) -> Arrival {
+    let Arrival::Verdict(verdict) = verdict(None) else { unreachable!() };
+    Arrival::Verdict(Box::new(Verdict { reply_to: [hash; 32], ..*verdict }))
+}
+
+fn keys(server_time_ms: u64) -> Arrival {
+    let seal_keys = vec![SealKeyPair::generate(Entropy::new([1; 32])).public().clone()];
+    Arrival::Keys { keys: Box::new(MatcherKeys { seal_keys, policy_version: 1, server_time_ms }), signed: Vec::new() }
 }
 
 #[test]
-fn a_challenge_counts_only_while_a_request_waits_for_one() {
+fn only_the_answer_to_a_request_in_flight_counts_and_tells_the_time() {
     let mut session = up();
-    check(&mut session, 0, arrived(challenge(), None), "");
+    check(&mut session, 0, arrived(challenge(5)), "");
     check(&mut session, 0, request_letter(5, at(60_000)), "send:up/challenge-request");
-    check(&mut session, 1, arrived(challenge(), None), "at-least challenged");
-    check(&mut session, 2, arrived(challenge(), Some(5)), "now challenged");
+    // An old one, played again by whoever kept it: its time and its key are old too.
+    check(&mut session, 1, arrived(challenge(4)), "");
+    check(&mut session, 1, arrived(refusal(4)), "");
+    check(&mut session, 2, arrived(challenge(5)), "now challenged");
+    check(&mut session, 2, arrived(refusal(5)), "now replied");
     check(&mut session, 3, Happened::Forget(Question::Request(request(5))), "");
-    check(&mut session, 4, arrived(challenge(), Some(5)), "");
-    check(&mut session, 5, arrived(verdict(None), Some(5)), "");
+    check(&mut session, 4, arrived(challenge(5)), "");
+    check(&mut session, 5, arrived(refusal(5)), "");
     check(&mut session, 9_000, Happened::Tick, "");
+}
+
+#[test]
+fn keys_of_another_day_do_not_come_back() {
+    const DAY_MS: u64 = 86_400_000;
+    let mut session = up();
+    check(&mut session, 0, arrived(keys(9 * DAY_MS)), "at-least keep-keys other");
+    check(&mut session, 1, arrived(keys(8 * DAY_MS)), "at-least keep-keys other");
+    check(&mut session, 2, arrived(keys(8 * DAY_MS - 1)), "");
+    assert_eq!(session.ignored().stale, 1);
+}
+
+#[test]
+fn the_state_is_told_again_while_the_link_is_up() {
+    let mut session = up();
+    assert_eq!(session.deadline(), Some(at(300_000)));
+    check(&mut session, 299_999, Happened::Tick, "");
+    check(&mut session, 300_000, Happened::Tick, "state");
+    check(&mut session, 400_000, Happened::Send(Letter::Health(Health::default())), "state");
+    check(&mut session, 699_999, Happened::Tick, "");
+    check(&mut session, 700_000, Happened::Tick, "state");
+    check(&mut session, 800_000, Happened::Lost, "down");
 }
 
 #[test]
@@ -193,8 +229,8 @@ fn a_full_table_pushes_out_the_oldest() {
         session.step(at(1), attempt_letter(name, at(60_000)), 0);
     }
     assert_eq!(session.ignored().crowded_out, 1);
-    check(&mut session, 2, arrived(verdict(Some(0)), None), "");
-    check(&mut session, 2, arrived(verdict(Some(1)), None), "now replied");
+    check(&mut session, 2, arrived(verdict(Some(0))), "");
+    check(&mut session, 2, arrived(verdict(Some(1))), "now replied");
 }
 
 #[test]
@@ -210,7 +246,7 @@ fn audit_records_and_health_go_out_only_when_up() {
     assert!(matches!(&acts[0], Act::PublishState(told) if *told == health));
     check(&mut session, 4, audit(), "send:up/audit");
     let receipt = Receipt { device: "kiosk-7".parse().unwrap(), highest: 1, missing: vec![], server_time_ms: 5 };
-    check(&mut session, 5, arrived(Arrival::Receipt(receipt), None), "at-least receipt");
+    check(&mut session, 5, arrived(Arrival::Receipt(receipt)), "at-least receipt");
 }
 
 /// Random numbers from a seed (splitmix64).
@@ -350,7 +386,7 @@ impl World {
             Coming::Lost => self.lose(),
             // Nothing reaches a session that has no connection; the broker keeps it for later or not at all.
             Coming::Verdict(_) if !self.connected => {}
-            Coming::Verdict(name) => self.step(arrived(verdict(Some(name)), None)),
+            Coming::Verdict(name) => self.step(arrived(verdict(Some(name)))),
         }
     }
 
