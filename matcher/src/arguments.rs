@@ -223,7 +223,7 @@ pub(crate) enum DeviceCommand {
     NewChain {
         device: DeviceId,
         /// First record of the new chain, where the device has lost those before it; found by itself otherwise
-        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=1 << 53))]
         from: Option<u64>,
         #[command(flatten)]
         place: Place,

@@ -27,7 +27,7 @@ fn a_record_of_a_number_beyond_all_sense_breaks_nothing() {
     let (mut site, mut kiosk) = ready();
     let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };
     let last = 1 << 53;
-    for number in [last, last - 1] {
+    for number in [last, last - 2] {
         let out = site.handle(&kiosk, Lane::Audit, &kiosk.record(number, [5; 32], started()), NOW);
         assert_eq!(receipt(&out), (0, (1..=64).collect()));
     }
