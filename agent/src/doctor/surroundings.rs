@@ -132,7 +132,7 @@ mod tests {
         const DAY: i64 = 86_400;
         let (begin, end) = (1_800_000_000, 1_800_000_000 + 365 * DAY);
         let facts = CertificateFacts {
-            thumbprint: [0; 32].into(),
+            thumbprint: [0; 32],
             not_before_s: begin,
             not_after_s: end,
             common_name: None,
