@@ -56,9 +56,9 @@ fn a_face_whose_light_changed_does_not_push_out_one_in_the_wanted_light() {
             see(&mut collector, &clean, 10);
         }
         // Each begins 10 ms before a switch that spoils it: the first ones are seen before it is known, the others after it.
-        if slot < 6 && light == Light::Off {
+        if slot < 8 && light == Light::Off {
             see(&mut collector, &mixed, slot * 60 + 50);
-        } else if slot > 6 && light == Light::Left {
+        } else if slot > 8 && light == Light::Left {
             see(&mut collector, &mixed, slot * 60 - 10);
         }
         assert!(collector.candidates.iter().any(|candidate| candidate.at_us == 10_000), "pushed out in slot {slot}");
