@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use didar_agent::config::Config;
 use didar_agent::edge::Clock;
-use didar_agent::identity::Identity;
+use didar_agent::identity::{CertificateFacts, Identity};
 use didar_agent::measure::calibration::Calibration;
 use didar_agent::perception;
 use didar_agent::time::SystemClock;
@@ -50,11 +50,17 @@ impl<W: Write> Report<'_, W> {
     }
 }
 
-pub(crate) fn certificate(config: &Config) -> Result<String> {
+fn certificate(config: &Config) -> Result<String> {
     let identity = Identity::open(&config.site, &config.device)?;
     let clock = SystemClock::new(0);
-    let now_s = i64::try_from(clock.unix_ms(clock.now()) / 1000)?;
-    let facts = identity.facts();
+    validity(&identity.facts(), i64::try_from(clock.unix_ms(clock.now()) / 1000)?)
+}
+
+/// How long a certificate is good from `now_s` (seconds since 1970) on.
+///
+/// # Errors
+/// It is not good then.
+pub(crate) fn validity(facts: &CertificateFacts, now_s: i64) -> Result<String> {
     if facts.not_after_s <= now_s {
         bail!(
             "expired at {}; enrol the device again: didar-agent enrol, or enrol-request and didar-matcher ca sign-device",

@@ -4,6 +4,7 @@
 //! Both use the camera and the lamps, so the agent must not be running. Nothing that a camera sees leaves this process but
 //! means of brightness.
 
+mod cures;
 mod devices;
 mod surroundings;
 
@@ -17,8 +18,9 @@ use didar_agent::board::{self, Devices};
 use didar_agent::camera::meter::Meter;
 use didar_agent::config::{Board, Config, LampsDevice};
 use didar_agent::edge::{Clock, Screen};
+use didar_agent::lamps::guard::Guard;
 use didar_agent::measure::calibration::Calibration;
-use didar_agent::measure::pulse::{Exposure, LEAST_LIGHT, median};
+use didar_agent::measure::pulse::{EARLIEST_US, Exposure, LEAST_LIGHT, median};
 use didar_agent::measure::{Bench, Known, Pairs};
 use didar_agent::time::SystemClock;
 use didar_protocol::light_code::Light;
@@ -91,7 +93,7 @@ impl Finding {
 /// Examines the kiosk of the configuration at `path`; writes the findings to `out`.
 pub(crate) fn doctor(path: &Path, form: Form, out: &mut impl Write) -> ExitCode {
     let findings = match Config::read(path) {
-        Ok(config) => examine(config),
+        Ok(config) => examine(path, config),
         Err(error) => {
             vec![Finding::bad("configuration", error.to_string(), "mend the file, then `didar-agent check`", json!({}))]
         }
@@ -109,13 +111,12 @@ pub(crate) fn doctor(path: &Path, form: Form, out: &mut impl Write) -> ExitCode 
     if sound && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn examine(mut config: Config) -> Vec<Finding> {
+fn examine(path: &Path, mut config: Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match Calibration::read(&config.state, &config.board) {
         Ok(Some(calibration)) => {
             calibration.apply(&mut config.board);
-            let says = format!("delay {} us, measured here", calibration.delay_us);
-            findings.push(Finding::good("calibration", says, json!({ "delay_us": calibration.delay_us })));
+            findings.push(calibrated(&calibration, &config.board));
         }
         Ok(None) => findings.push(Finding::doubtful(
             "calibration",
@@ -127,15 +128,15 @@ fn examine(mut config: Config) -> Vec<Finding> {
             findings.push(Finding::bad("calibration", error.to_string(), "run `didar-agent calibrate`", json!({})))
         }
     }
-    match bench(&config.board) {
-        Ok((mut bench, screen)) => match devices::cameras(&mut bench, &config.board) {
+    match Table::open(path, &config) {
+        Ok(mut table) => match devices::cameras(&mut table.bench, &config.board) {
             Ok(cameras) => {
                 let seen = cameras.iter().all(|camera| camera.verdict != Verdict::Bad);
-                let lamps = devices::lamps(&mut bench, &config, seen);
+                let lamps = devices::lamps(&mut table.bench, &config, seen);
                 findings.extend(cameras);
                 findings.extend(lamps);
-                bench.camera.rest();
-                findings.push(devices::screen(screen));
+                table.bench.camera.rest();
+                findings.push(devices::screen(table.screen.take()));
             }
             Err(error) => findings.push(Finding::bad("board", error.to_string(), "change the board's file", json!({}))),
         },
@@ -147,13 +148,40 @@ fn examine(mut config: Config) -> Vec<Finding> {
     findings
 }
 
-type OnTheBench = (Bench, Option<Box<dyn Screen>>);
+/// What a calibration says of itself.
+fn calibrated(found: &Calibration, board: &Board) -> Finding {
+    let day = didar_agent::identity::day(i64::try_from(found.measured_at).unwrap_or(i64::MAX));
+    let rate = f64::from(found.rate_milli) / 1000.0;
+    let says = format!(
+        "delay {} us, measured on {day} by {} pulses at most {} us apart, at {rate:.2} frames a second",
+        found.delay_us, found.pulses, found.spread_us
+    );
+    let figures = json!({
+        "delay_us": found.delay_us, "spread_us": found.spread_us, "pulses": found.pulses,
+        "rate_milli": found.rate_milli, "measured_at": found.measured_at,
+    });
+    if found.is_of_rate(board) {
+        return Finding::good("calibration", says, figures);
+    }
+    let cure = "run `didar-agent calibrate` again: the camera or sensor.rate is another one since";
+    Finding::doubtful("calibration", says, cure, figures)
+}
 
-fn bench(board: &Board) -> Result<OnTheBench> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(0));
-    let meter = Arc::<Meter>::default();
-    let Devices { camera, lamps, screen } = board::open(board, &clock, &meter)?;
-    Ok((Bench { camera, lamps, clock, meter, unpacker: Unpacker::new() }, screen))
+/// The devices of a board. The guard goes last: it takes the lamps' lines then.
+struct Table {
+    bench: Bench,
+    screen: Option<Box<dyn Screen>>,
+    _guard: Option<Guard>,
+}
+
+impl Table {
+    fn open(path: &Path, config: &Config) -> Result<Self> {
+        let _guard = crate::start::guard(path, config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(0));
+        let meter = Arc::<Meter>::default();
+        let Devices { camera, lamps, screen } = board::open(&config.board, &clock, &meter)?;
+        Ok(Self { bench: Bench { camera, lamps, clock, meter, unpacker: Unpacker::new() }, screen, _guard })
+    }
 }
 
 /// How frames of `board` are exposed in the picture's middle.
@@ -184,28 +212,20 @@ pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
     if board.lamps == LampsDevice::None {
         bail!("board {} has no lamps: there is nothing to calibrate", board.name);
     }
-    let (mut bench, _) = bench(board)?;
+    let mut table = Table::open(path, &config)?;
+    let bench = &mut table.bench;
     let run = bench.frames(PULSES * 2, rate(board)).context("taking frames")?;
     let pairs = board.colour.as_ref().map(|_| bench.pairs(PULSES * 2, rate(board))).transpose().context("pairing")?;
     let (light, delays) = bench.respond(Light::Both, None, known(board), PULSES)?;
     bench.camera.rest();
     if light < LEAST_LIGHT {
-        bail!("the lamps change the picture by {light:.1} code values: {}", devices::NO_LIGHT);
+        bail!("the lamps change the picture by {light:.1} code values: {}", cures::NO_LIGHT);
     }
     let found = delays.len();
-    let Some((delay, spread)) = median(delays).filter(|_| found >= DELAYS_LEAST) else {
-        bail!("only {found} of {PULSES} pulses could be timed; is sensor.exposure_us right, and does the rate hold?");
-    };
-    let frame_us = i64::from(board.facts.frame_us);
-    if delay >= frame_us || spread >= frame_us {
-        bail!(
-            "light comes {delay} us after the order, the pulses {spread} us apart: more than one frame ({frame_us} us). {}",
-            devices::LATE
-        );
-    }
+    let (delay, spread) = judge_delays(delays, i64::from(board.facts.frame_us))?;
     let calibration = Calibration {
         board: board.name.clone(),
-        // A camera that stamps its frames late makes light look early; the judgement reckons from the order then.
+        // A little below nothing is the measurement's own error.
         delay_us: u32::try_from(delay.max(0))?,
         spread_us: u32::try_from(spread)?,
         pulses: u32::try_from(found)?,
@@ -221,4 +241,62 @@ pub(crate) fn calibrate(path: &Path, out: &mut impl Write) -> Result<()> {
     }
     writeln!(out, "kept      {}", kept.display())?;
     Ok(())
+}
+
+/// The delay that the judgement can reckon with, and how far the measured ones are apart.
+fn judge_delays(delays: Vec<i64>, frame_us: i64) -> Result<(i64, i64)> {
+    let found = delays.len();
+    let Some((delay, spread)) = median(delays).filter(|_| found >= DELAYS_LEAST) else {
+        bail!("only {found} of {PULSES} pulses could be timed; is sensor.exposure_us right, and does the rate hold?");
+    };
+    if delay < EARLIEST_US {
+        bail!("light comes {} us before it is ordered: {}", -delay, cures::EARLY);
+    }
+    if delay >= frame_us || spread >= frame_us {
+        bail!(
+            "light comes {delay} us after the order, the pulses {spread} us apart: more than one frame ({frame_us} us). {}",
+            cures::LATE
+        );
+    }
+    Ok((delay, spread))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_that_cannot_be_is_refused_with_a_cure() {
+        let judge = |delays: &[i64]| judge_delays(delays.to_vec(), 33_333).map_err(|error| error.to_string());
+        assert_eq!(judge(&[900, 700, 400]), Ok((700, 500)));
+        assert_eq!(judge(&[-300, -200, -400]), Ok((-300, 200)));
+        for (delays, words) in [
+            (&[400, 400][..], "only 2 of 16 pulses"),
+            (&[-19_600, -19_900, -20_000], "19900 us before it is ordered"),
+            (&[34_000, 34_000, 34_000], "34000 us after the order"),
+            (&[0, 400, 33_400], "33400 us apart"),
+        ] {
+            let why = judge(delays).unwrap_err();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_calibration_says_how_good_it_is_and_is_doubtful_at_another_rate() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/agent.toml");
+        let board = Config::read(&shipped).unwrap().board;
+        let of = |rate_milli| Calibration {
+            board: board.name.clone(),
+            delay_us: 900,
+            spread_us: 300,
+            pulses: 9,
+            rate_milli,
+            measured_at: 1_800_000_000,
+        };
+        let good = calibrated(&of(29_970), &board);
+        assert!(good.text().starts_with("ok ") && good.text().contains("9 pulses at most 300 us apart"));
+        assert_eq!((&good.figures["pulses"], &good.figures["rate_milli"]), (&json!(9), &json!(29_970)));
+        assert!(calibrated(&of(15_000), &board).text().starts_with("doubtful"));
+    }
 }

@@ -36,6 +36,9 @@ pub const CERTIFICATE_FILE: &str = "device.pem";
 /// Name of the file with the pinned certificate authority.
 pub const ANCHOR_FILE: &str = "ca.pem";
 
+/// A certificate that is good for fewer whole days is told of: the agent renews one of a year long before.
+pub const DAYS_FEW: i64 = 30;
+
 /// Largest file that is read as key or certificate: a chain of ten with room to spare.
 const FILE_MAX: u64 = 64 * 1024;
 
@@ -350,7 +353,7 @@ pub(crate) fn write_certificates(file: &Path, chain: &[CertificateDer<'_>]) -> R
         }
         text.push_str("-----END CERTIFICATE-----\n");
     }
-    key::replace(file, text.as_bytes()).map_err(|cause| IdentityError::Write { file: file.to_owned(), cause })
+    crate::file::replace(file, text.as_bytes()).map_err(|cause| IdentityError::Write { file: file.to_owned(), cause })
 }
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {

@@ -21,6 +21,7 @@ pub mod display;
 pub mod edge;
 pub mod enrol;
 pub mod est;
+mod file;
 pub mod identity;
 pub mod journal;
 pub mod lamps;

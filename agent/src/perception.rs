@@ -9,7 +9,7 @@
 //! **Start** with [`Perception::start`].
 //!
 //! No camera without consent: frames are taken only between an order to watch and the order to rest. The one exception
-//! is the probe that tells a missing camera before anybody is served: its frames are dropped unread.
+//! is the probe that tells a broken camera before anybody is served: of its frames only is told whether they can be read.
 
 mod beside;
 mod feed;
@@ -212,8 +212,8 @@ fn run(mut feed: Feed, mut watcher: Watcher, inbox: &Inbox) {
         feed.control(watcher.controls());
         let mut seen = None;
         let got = feed.next(watcher.pick(), &mut |frame| {
-            watcher.look_at(frame);
             seen = Some(frame.captured_at);
+            watcher.look_at(frame)
         });
         let waited_enough = got == Got::Nothing && feed.silent() >= LAST_FRAME_WAIT;
         if (seen.is_some() || waited_enough) && watcher.is_complete(seen) {
@@ -223,3 +223,6 @@ fn run(mut feed: Feed, mut watcher: Watcher, inbox: &Inbox) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use didar_agent::camera::meter::Meter;
 use didar_agent::config::{Config, LampsDevice};
 use didar_agent::display::Display;
 use didar_agent::edge::{Clock, Lamps, Outbox};
-use didar_agent::identity::Identity;
+use didar_agent::identity::{DAYS_FEW, Identity};
 use didar_agent::journal::Journal;
 use didar_agent::lamps::guard::Guard;
 use didar_agent::local_api::{self, Door};
@@ -48,10 +48,7 @@ const CALLS_MAX: usize = 16;
 
 /// Serves until a signal says stop.
 pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
-    if let Some(calibration) = Calibration::read(&config.state, &config.board)? {
-        calibration.apply(&mut config.board);
-        tracing::info!("delay of the lamps as calibrated: {} us", calibration.delay_us);
-    }
+    Calibration::use_in(&mut config);
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (events, heard) = mpsc::channel(EVENTS_MAX);
@@ -243,7 +240,7 @@ fn warn_of_expiry(identity: &Identity, clock: &dyn Clock) {
     let now_s = i64::try_from(clock.unix_ms(clock.now()) / 1000).unwrap_or(i64::MAX);
     match identity.facts().days_left(now_s) {
         days @ ..0 => tracing::error!("the device's certificate expired {} days ago: enrol the device again", -days),
-        days @ 0..30 => tracing::warn!("the device's certificate ends in {days} days"),
+        days @ 0..DAYS_FEW => tracing::warn!("the device's certificate ends in {days} days"),
         _ => {}
     }
 }

@@ -84,7 +84,7 @@ impl TranscriptBuilder {
         for mut frame in frames {
             match label(&self.switches, &self.camera, &frame) {
                 // The light may have changed before the exposure was over, for all that is known.
-                Label::Slot(_) if self.is_doubtful(&frame) => mixed = mixed.saturating_add(1),
+                Label::Slot(_) if self.is_doubtful(self.exposure(&frame)) => mixed = mixed.saturating_add(1),
                 Label::Slot(slot) => {
                     frame.slot = slot;
                     labelled.push(frame);
@@ -112,10 +112,22 @@ impl TranscriptBuilder {
         }
     }
 
+    /// When the rows of `frame` that saw the face were exposed.
+    pub fn exposure(&self, frame: &FrameSample) -> Exposure {
+        Exposure::of(&self.camera, frame)
+    }
+
+    /// Whether `light` and no other lit the whole of an exposure within the code, by the switches known so far: a later one
+    /// may still undo it, so ask again then.
+    pub fn shows(&self, exposure: Exposure, light: Light) -> bool {
+        lit_by(&self.switches, &self.camera, exposure).is_some_and(|(first, last)| {
+            last < self.code.len() && self.switches[first..=last].iter().all(|switch| switch.light == light)
+        }) && !self.is_doubtful(exposure)
+    }
+
     /// Whether the exposure ends between the order of a switch to another light and its being done.
-    fn is_doubtful(&self, frame: &FrameSample) -> bool {
+    fn is_doubtful(&self, Exposure { until, .. }: Exposure) -> bool {
         let delay = u64::from(self.camera.delay_us);
-        let (_, until) = exposed(&self.camera, frame);
         let changes = self.switches.windows(2).zip(self.ordered_us.iter().skip(1));
         changes.filter(|(pair, _)| pair[0].light != pair[1].light).any(|(pair, ordered_us)| {
             u64::from(*ordered_us) + delay < until && until <= u64::from(pair[1].at_us) + delay
@@ -124,22 +136,37 @@ impl TranscriptBuilder {
 }
 
 /// From when until when the rows that saw the face were exposed, microseconds of the transcript.
-fn exposed(camera: &CameraFacts, frame: &FrameSample) -> (u64, u64) {
-    let row = |milli: u16| u64::from(camera.readout_us) * u64::from(milli.min(1000)) / 1000;
-    let [top, bottom] = frame.rows_milli.map(row);
-    let at_us = u64::from(frame.at_us);
-    (at_us + top.min(bottom), at_us + bottom.max(top) + u64::from(camera.exposure_us))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    from: u64,
+    until: u64,
+}
+
+impl Exposure {
+    fn of(camera: &CameraFacts, frame: &FrameSample) -> Self {
+        let row = |milli: u16| u64::from(camera.readout_us) * u64::from(milli.min(1000)) / 1000;
+        let [top, bottom] = frame.rows_milli.map(row);
+        let at_us = u64::from(frame.at_us);
+        Self { from: at_us + top.min(bottom), until: at_us + bottom.max(top) + u64::from(camera.exposure_us) }
+    }
+}
+
+/// The switches whose light fell into an exposure, the first and the last of them; `None` before the code.
+fn lit_by(switches: &[Switch], camera: &CameraFacts, Exposure { from, until }: Exposure) -> Option<(usize, usize)> {
+    let lit = |switch: &Switch| u64::from(switch.at_us) + u64::from(camera.delay_us);
+    let first = switches.iter().rposition(|switch| lit(switch) <= from)?;
+    let last = switches.iter().rposition(|switch| lit(switch) < until).unwrap_or(first).max(first);
+    Some((first, last))
 }
 
 /// Where a frame's exposure falls, given one switch per slot and one for the end: the exposure of the rows that saw the
 /// face, from the first of them to the last.
 pub fn label(switches: &[Switch], camera: &CameraFacts, frame: &FrameSample) -> Label {
     let lit = |switch: &Switch| u64::from(switch.at_us) + u64::from(camera.delay_us);
-    let (from, until) = exposed(camera, frame);
-    let Some(first) = switches.iter().rposition(|switch| lit(switch) <= from) else {
+    let exposure @ Exposure { from, until } = Exposure::of(camera, frame);
+    let Some((first, last)) = lit_by(switches, camera, exposure) else {
         return Label::Outside;
     };
-    let last = switches.iter().rposition(|switch| lit(switch) < until).unwrap_or(first).max(first);
     let end = switches.len() - 1;
     if last >= end {
         return Label::Outside;
@@ -212,6 +239,34 @@ mod tests {
         assert_eq!([136, 137, 141].map(|at_ms| finish(Right, at_ms)), [(Some(0), 0), (None, 1), (None, 1)]);
         assert_eq!([142, 160, 161].map(|at_ms| finish(Right, at_ms)), [(None, 1), (None, 1), (Some(1), 0)]);
         assert_eq!(finish(Left, 137), (Some(0), 0), "nothing changes there");
+    }
+
+    #[test]
+    fn what_a_frame_shows_so_far_is_what_it_is_labelled_as_in_the_end() {
+        let code = [Left, Off, Off, Right, Off];
+        let switches: Vec<(u32, Light)> =
+            (0u32..).map(|slot| 100_000 + slot * 60_000).zip(code.into_iter().chain([Off])).collect();
+        for at_ms in 80..460 {
+            let frame = sample(at_ms * 1_000, 0);
+            let mut builder = TranscriptBuilder::new(CodeShape::AT_30, &code, CAMERA);
+            let exposure = builder.exposure(&frame);
+            let shown = switches.iter().map(|&(at_us, light)| {
+                builder.switched([at_us - 3_000, at_us], light);
+                builder.shows(exposure, Off)
+            });
+            let shown: Vec<bool> = shown.collect();
+            builder.frame(frame);
+            let slot = builder.finish().frames.first().map(|frame| code[usize::from(frame.slot)]);
+            assert_eq!(shown.last().copied(), Some(slot == Some(Off)), "{at_ms} ms");
+            // A switch after the exposure changes nothing, and one that takes it away does so at once.
+            let next = switches.iter().position(|&(at_us, _)| at_us - 3_000 >= (at_ms + 20) * 1_000);
+            if let Some(next) = next {
+                assert!(
+                    shown[next.saturating_sub(1)..].iter().all(|shows| *shows == shown[shown.len() - 1]),
+                    "{at_ms} ms"
+                );
+            }
+        }
     }
 
     #[test]

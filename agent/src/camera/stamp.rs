@@ -61,12 +61,16 @@ pub struct Stamps {
     length: Duration,
     frame: Duration,
     last: Option<Stamp>,
+    /// Since then: frames that are missing before one that could not be used, by their numbers.
+    missing: u32,
+    /// Since then: frames that came, had no number of their own and could not be used.
+    unnumbered: u32,
 }
 
 impl Stamps {
     /// For frames `frame` apart, whose exposure and readout take `length`.
     pub const fn new(length: Duration, frame: Duration) -> Self {
-        Self { length, frame, last: None }
+        Self { length, frame, last: None, missing: 0, unnumbered: 0 }
     }
 
     /// Reads the stamp of a frame that arrived so.
@@ -81,11 +85,17 @@ impl Stamps {
             return Read::Behind(behind);
         }
         let lost = match self.last {
-            Some(last) if stamp.at <= last.at => return Read::Repeated,
+            Some(last) if stamp.at <= last.at => {
+                // The same frame once more has the same number; another one with its stamp has one of its own.
+                if stamp.sequence != last.sequence {
+                    self.refused(stamp.sequence);
+                }
+                return Read::Repeated;
+            }
             Some(last) => self.lost(last, stamp),
             None => 0,
         };
-        self.last = Some(stamp);
+        (self.last, self.missing, self.unnumbered) = (Some(stamp), 0, 0);
         let start = match stamp.marks {
             Marks::Start => stamp.at,
             Marks::End => stamp.at.before(self.length),
@@ -93,15 +103,30 @@ impl Stamps {
         Read::Exposed(start, lost)
     }
 
+    /// A frame of this number came and cannot be used: it is not lost as well.
+    pub fn refused(&mut self, sequence: u32) {
+        let Some(last) = &mut self.last else { return };
+        match sequence.wrapping_sub(last.sequence) {
+            0 => self.unnumbered = self.unnumbered.saturating_add(1),
+            gap if gap <= GAP_MAX => {
+                self.missing = self.missing.saturating_add(gap - 1);
+                last.sequence = sequence;
+            }
+            // A broken frame may have a broken number.
+            _ => {}
+        }
+    }
+
     fn lost(&self, last: Stamp, stamp: Stamp) -> u32 {
         match stamp.sequence.wrapping_sub(last.sequence) {
             // A driver that does not count: the time between the stamps tells.
             0 => {
                 let frames = (nanos(stamp.at.since(last.at)) + nanos(self.frame) / 2) / nanos(self.frame).max(1);
-                u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX).min(GAP_MAX)
+                let between = u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX).min(GAP_MAX);
+                between.saturating_sub(self.unnumbered)
             }
-            gap if gap <= GAP_MAX => gap - 1,
-            _ => 0,
+            gap if gap <= GAP_MAX => gap - 1 + self.missing,
+            _ => self.missing,
         }
     }
 }
@@ -149,6 +174,34 @@ mod tests {
     fn a_driver_that_does_not_count_is_judged_by_its_stamps() {
         let found = read(Marks::Start, &[(5_000, 5_040, 0), (5_033, 5_070, 0), (5_133, 5_170, 0)]);
         assert_eq!(found[1..], [Read::Exposed(ms(5_033), 0), Read::Exposed(ms(5_133), 2)]);
+    }
+
+    #[test]
+    fn a_frame_that_came_and_could_not_be_used_is_not_lost_as_well() {
+        // The numbers of broken frames between a first frame and a next one of that number, and what is lost then.
+        for (broken, next, lost) in [
+            (&[1][..], 2, 0),
+            (&[1, 2, 3], 4, 0),
+            (&[2], 3, 1),
+            (&[2], 5, 3),
+            (&[900_000], 2, 1),
+            // Neither broken nor good frames are numbered: four frames' time lies between the good ones.
+            (&[0], 0, 2),
+            (&[0, 0, 0], 0, 0),
+        ] {
+            let mut stamps = Stamps::new(Duration::from_millis(20), Duration::from_millis(33));
+            let read = |stamps: &mut Stamps, at, sequence| {
+                let stamp = Stamp { at: ms(at), marks: Marks::Start, sequence };
+                stamps.read(stamp, Arrival { at: ms(at + 40), awaited: None })
+            };
+            read(&mut stamps, 5_000, 0);
+            broken.iter().for_each(|sequence| stamps.refused(*sequence));
+            assert_eq!(read(&mut stamps, 5_132, next), Read::Exposed(ms(5_132), lost), "{broken:?} {next}");
+            assert_eq!(read(&mut stamps, 5_165, next + 1), Read::Exposed(ms(5_165), 0), "counted once: {broken:?}");
+        }
+        // One that has the stamp of the frame before and a number of its own was there.
+        let found = read(Marks::Start, &[(5_000, 5_040, 1), (5_000, 5_070, 2), (5_066, 5_100, 3)]);
+        assert_eq!(found[1..], [Read::Repeated, Read::Exposed(ms(5_066), 0)]);
     }
 
     #[test]

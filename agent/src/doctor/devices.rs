@@ -7,26 +7,20 @@ use didar_agent::camera::offer::Need;
 use didar_agent::camera::v4l2::card;
 use didar_agent::config::{Board, CameraDevice, ColourSensor, Config, LampsDevice};
 use didar_agent::edge::Screen;
-use didar_agent::measure::pulse::{LEAST_LIGHT, median};
-use didar_agent::measure::{Bench, Run};
+use didar_agent::measure::pulse::{EARLIEST_US, LEAST_LIGHT, median};
+use didar_agent::measure::{Bench, MeasureError, Run};
 use didar_agent::screen::Area;
 use didar_protocol::light_code::Light;
 use didar_vision::{Models, Rect};
 use serde_json::{Value, json};
 
+use super::cures::{EARLY, LATE, NO_LIGHT, NO_LINE, NO_PAIRS, failed};
 use super::{Finding, known, rate};
 
-/// What to do with lamps that give no light.
-pub(super) const NO_LIGHT: &str =
-    "check the lamp's supply, its line in the board's file and its plug, and that the camera sees infrared";
-/// What to do with lines that cannot be had.
-const NO_LINE: &str = "free the line or name another, and see that this user may open it";
 /// The lamps by name.
 const LAMPS: [(&str, Light); 2] = [("left lamp", Light::Left), ("right lamp", Light::Right)];
 /// How long a lamp is lit that no camera sees: a part of its budget, and long enough for somebody who looks.
 const BLINK: Duration = Duration::from_millis(300);
-/// What to do with light that comes late.
-pub(super) const LATE: &str = "use a camera whose driver stamps frames, and a line that is switched directly";
 
 /// Frames that tell a camera's rate: two seconds.
 const SECONDS: u32 = 2;
@@ -59,7 +53,6 @@ pub(super) fn cameras(bench: &mut Bench, board: &Board) -> Result<Vec<Finding>, 
 
 fn together(bench: &mut Bench, board: &Board, colour: &ColourSensor) -> Finding {
     const NAME: &str = "both sensors";
-    const CURE: &str = "let one sensor trigger the other, or raise colour.apart_us to what they keep";
     let promised = rate(board);
     let allowed_us = u64::try_from(colour.apart.as_micros()).unwrap_or(u64::MAX);
     match bench.pairs((promised * SECONDS) as usize, promised) {
@@ -72,12 +65,12 @@ fn together(bench: &mut Bench, board: &Board, colour: &ColourSensor) -> Finding 
                 found.pairs, found.apart_us, found.alone
             );
             if found.alone > 0 {
-                Finding::doubtful(NAME, says, CURE, figures)
+                Finding::doubtful(NAME, says, NO_PAIRS, figures)
             } else {
                 Finding::good(NAME, says, figures)
             }
         }
-        Err(error) => Finding::bad(NAME, error.to_string(), CURE, json!({ "allowed_us": allowed_us })),
+        Err(error) => Finding { figures: json!({ "allowed_us": allowed_us }), ..failed(&error, NAME, NAME) },
     }
 }
 
@@ -88,8 +81,8 @@ fn camera(bench: &mut Bench, board: &Board, sensor: Sensor<'_>) -> Finding {
     let run = match bench.frames((promised * SECONDS) as usize, promised) {
         Ok(run) => run,
         Err(error) => {
-            let cure = "see that it is plugged in, that this user may open it and that didar-agent is stopped";
-            return Finding::bad(name, format!("{error}{about}"), cure, figures);
+            let found = failed(&error, name, name);
+            return Finding { says: found.says + &about, figures, ..found };
         }
     };
     figures["rate"] = json!((run.rate * 100.0).round() / 100.0);
@@ -180,13 +173,33 @@ pub(super) fn lamps(bench: &mut Bench, config: &Config, seen: bool) -> Vec<Findi
     if !seen {
         return LAMPS.map(|(name, light)| blink(bench, name, light)).into();
     }
+    let mut findings = Vec::new();
     let face = Models::load(&config.models).map_err(Into::into).and_then(|models| bench.face(&models, rate(board)));
-    let (area, place) = match face {
+    let mut seen_at = Some(match face {
         Ok(Some(face)) => (Some(face), "on the face"),
         Ok(None) => (None, "in the picture's middle, as nobody looks into the camera"),
-        Err(error) => return vec![Finding::bad("lamps", error.to_string(), "run `didar-agent check`", json!({}))],
-    };
-    LAMPS.map(|of| lamp(bench, board, of, (area, place))).into()
+        Err(error) => {
+            findings.push(failed(&error, "camera", "lamps"));
+            (None, "in the picture's middle, as no face could be looked for")
+        }
+    });
+    for of in LAMPS {
+        let measured = seen_at.map(|place| lamp(bench, board, of, place));
+        match measured {
+            Some(Ok(finding)) => findings.push(finding),
+            Some(Err(error)) => {
+                let found = failed(&error, "camera", of.0);
+                let is_lamp = found.device == of.0;
+                findings.push(found);
+                if !is_lamp {
+                    seen_at = None;
+                    findings.push(blink(bench, of.0, of.1));
+                }
+            }
+            None => findings.push(blink(bench, of.0, of.1)),
+        }
+    }
+    findings
 }
 
 /// Lights a lamp whose light no camera can measure.
@@ -214,15 +227,12 @@ fn lamp(
     board: &Board,
     (name, light): (&'static str, Light),
     (area, place): (Option<Rect>, &str),
-) -> Finding {
-    let measured = bench.respond(light, area, known(board), PULSES);
-    let (response, delays) = match measured {
-        Ok(measured) => measured,
-        Err(error) => {
-            return Finding::bad(name, error.to_string(), NO_LINE, json!({}));
-        }
-    };
-    let delay = median(delays);
+) -> Result<Finding, MeasureError> {
+    let (response, delays) = bench.respond(light, area, known(board), PULSES)?;
+    Ok(judge_lamp(board, name, place, response, median(delays)))
+}
+
+fn judge_lamp(board: &Board, name: &'static str, place: &str, response: f32, delay: Option<(i64, i64)>) -> Finding {
     let figures = json!({
         "lit_minus_dark": (response * 10.0).round() / 10.0,
         "delay_us": delay.map(|(delay, _)| delay),
@@ -233,6 +243,9 @@ fn lamp(
     let frame_us = i64::from(board.facts.frame_us);
     if response < LEAST_LIGHT {
         return Finding::bad(name, says, NO_LIGHT, figures);
+    }
+    if delay.is_some_and(|(delay, _)| delay < EARLIEST_US) {
+        return Finding::bad(name, format!("{says}: light before it was ordered"), EARLY, figures);
     }
     if delay.is_some_and(|(delay, _)| delay - i64::from(board.facts.delay_us) >= frame_us) {
         return Finding::bad(name, format!("{says}: more than a frame later than known"), LATE, figures);
@@ -257,6 +270,7 @@ pub(super) fn screen(screen: Option<Box<dyn Screen>>) -> Finding {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use didar_agent::camera::meter::Counts;
     use didar_vision::Brightness;
@@ -271,6 +285,22 @@ mod tests {
         let device = CameraDevice::Bridge("sensor".into());
         let sensor = Sensor("camera", &device, 12_000);
         judge_run(&Run { rate, counts, brightness, latency_us: 0 }, 30, sensor, "", figures).text()
+    }
+
+    #[test]
+    fn a_lamp_without_light_and_light_that_comes_early_or_late_is_wrong() {
+        let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/agent.toml");
+        let board = Config::read(&shipped).unwrap().board;
+        let said = |light, delay_us| judge_lamp(&board, "left lamp", "on the face", light, delay_us).text();
+        for timed in [None, Some((-300, 100)), Some((EARLIEST_US, 0)), Some((30_000, 100))] {
+            assert!(said(30.0, timed).starts_with("ok "), "{timed:?}");
+        }
+        for (light, delay_us, cure) in
+            [(1.0, 400, NO_LIGHT), (30.0, EARLIEST_US - 1, EARLY), (30.0, -20_000, EARLY), (30.0, 34_000, LATE)]
+        {
+            let said = said(light, Some((delay_us, 100)));
+            assert!(said.starts_with("wrong") && said.contains(cure), "{said}");
+        }
     }
 
     #[test]

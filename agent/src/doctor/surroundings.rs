@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use didar_agent::config::Config;
 use didar_agent::edge::Clock;
-use didar_agent::identity::Identity;
+use didar_agent::identity::{CertificateFacts, DAYS_FEW, Identity};
 use didar_agent::time::SystemClock;
 use didar_agent::uplink::trust::TrustAnchor;
 use rustls_pki_types::ServerName;
@@ -66,9 +66,12 @@ pub(super) fn storage(config: &Config) -> Finding {
 }
 
 pub(super) fn certificate_and_broker(config: &Config) -> Vec<Finding> {
-    let certificate = match crate::check::certificate(config) {
-        Ok(says) => Finding::good("certificate", says.clone(), json!({ "says": says })),
-        Err(error) => Finding::bad("certificate", format!("{error:#}"), "enrol the device (again)", json!({})),
+    let certificate = match Identity::open(&config.site, &config.device) {
+        Ok(identity) => {
+            let clock = SystemClock::new(0);
+            certificate(&identity.facts(), i64::try_from(clock.unix_ms(clock.now()) / 1000).unwrap_or(i64::MAX))
+        }
+        Err(error) => Finding::bad("certificate", error.to_string(), "enrol the device (again)", json!({})),
     };
     let address = format!("{}:{}", config.broker.host, config.broker.port);
     let figures = json!({ "address": address });
@@ -80,6 +83,22 @@ pub(super) fn certificate_and_broker(config: &Config) -> Vec<Finding> {
         }
     };
     vec![certificate, broker]
+}
+
+fn certificate(facts: &CertificateFacts, now_s: i64) -> Finding {
+    let days_left = facts.days_left(now_s);
+    let figures =
+        json!({ "days_left": days_left, "not_before_s": facts.not_before_s, "not_after_s": facts.not_after_s });
+    match crate::check::validity(facts, now_s) {
+        Err(error) => {
+            Finding::bad("certificate", error.to_string(), "set the clock, or enrol the device again", figures)
+        }
+        Ok(says) if days_left < DAYS_FEW => {
+            let cure = "see that the agent reaches its enrolment server, which renews it, or enrol the device again";
+            Finding::doubtful("certificate", says, cure, figures)
+        }
+        Ok(says) => Finding::good("certificate", says, figures),
+    }
 }
 
 /// A connection as far as both certificates.
@@ -102,4 +121,37 @@ fn reach(config: &Config) -> Result<()> {
     // The peer may have gone by now; what was to be learnt is known.
     let _ = connection.complete_io(&mut stream);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_tells_its_days_as_figures_and_is_doubtful_when_they_are_few() {
+        const DAY: i64 = 86_400;
+        let (begin, end) = (1_800_000_000, 1_800_000_000 + 365 * DAY);
+        let facts = CertificateFacts {
+            thumbprint: [0; 32],
+            not_before_s: begin,
+            not_after_s: end,
+            common_name: None,
+            uris: Vec::new(),
+            public_key: Vec::new(),
+        };
+        for (now_s, verdict, days) in [
+            (begin - 1, "wrong", 365),
+            (begin, "ok", 365),
+            (end - 30 * DAY, "ok", 30),
+            (end - 30 * DAY + 1, "doubtful", 29),
+            (end - 1, "doubtful", 0),
+            (end, "wrong", 0),
+            (end + 1, "wrong", -1),
+        ] {
+            let found = certificate(&facts, now_s).json();
+            assert_eq!((&found["verdict"], &found["figures"]["days_left"]), (&json!(verdict), &json!(days)), "{found}");
+            assert_eq!(found["figures"]["not_after_s"], end);
+            assert_eq!(found["do"] == "", verdict == "ok", "{found}");
+        }
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,17 +164,6 @@ impl rcgen::SigningKey for RequestKey<'_> {
         let signature = self.0.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)?;
         Ok(signature.to_der().as_bytes().to_vec())
     }
-}
-
-/// Writes a file of the site folder in one step: after a power cut it is the old one or the new one.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let fresh = file.with_extension("new");
-    let mut open = fs::File::create(&fresh)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    fs::rename(&fresh, file)?;
-    fs::File::open(parent(file))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! What was measured of this very device, beside the facts of its kind of board: a file in the state folder.
+//! What was measured of this very device, beside the facts of its kind of board: a file in the state folder. The judgement
+//! reckons with the delay; the other figures say how good the measurement is, for `doctor`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Board;
+use crate::config::{Board, Config};
 
 /// Measured facts. They replace those of the board's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +99,7 @@ impl Calibration {
         Ok(Some(found))
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes it, whole or not at all, and onto the disk.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -106,15 +107,34 @@ impl Calibration {
         let path = Self::path(state);
         let failed = |cause| CalibrationError::Write { path: path.clone(), cause };
         let text = toml::to_string(self).map_err(|error| failed(io::Error::other(error)))?;
-        let draft = path.with_extension("draft");
+        let text = format!("# Measured by `didar-agent calibrate`; removed, the board's file counts.\n{text}");
         std::fs::create_dir_all(state).map_err(failed)?;
-        std::fs::write(
-            &draft,
-            format!("# Measured by `didar-agent calibrate`; removed, the board's file counts.\n{text}"),
-        )
-        .map_err(failed)?;
-        std::fs::rename(&draft, &path).map_err(failed)?;
+        crate::file::replace(&path, text.as_bytes()).map_err(failed)?;
         Ok(path)
+    }
+
+    /// Puts the calibration of the device of `config` into its board's facts, where there is one that can be used. One that
+    /// cannot be used is logged and the board's own figure counts: a kiosk that reckons with the delay of its kind of board
+    /// lets nobody in who is not there, and a kiosk that does not start serves nobody.
+    pub fn use_in(config: &mut Config) {
+        match Self::read(&config.state, &config.board) {
+            Ok(Some(found)) => {
+                found.apply(&mut config.board);
+                tracing::info!("delay of the lamps as calibrated: {} us", found.delay_us);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let delay_us = config.board.facts.delay_us;
+                tracing::error!("{error}; the delay of the lamps is taken to be the board's {delay_us} us");
+            }
+        }
+    }
+
+    /// Whether the device's frames came at the board's rate when it was measured, one in twenty more or less: otherwise the
+    /// board's file was changed since, or the camera was.
+    pub fn is_of_rate(&self, board: &Board) -> bool {
+        let promised_milli = u64::from(1_000_000 / board.facts.frame_us.max(1)) * 1000;
+        u64::from(self.rate_milli).abs_diff(promised_milli) * 20 <= promised_milli
     }
 
     /// Puts what was measured into the board's facts.
@@ -152,10 +172,35 @@ mod tests {
         found.apply(&mut board);
         assert_eq!(board.facts.delay_us, 2_500);
 
+        assert!(calibration().is_of_rate(&board));
+        board.facts.frame_us = 66_666;
+        assert!(!calibration().is_of_rate(&board));
+        board.facts.frame_us = 33_333;
+
         board.name = "other".to_owned();
         let error = Calibration::read(folder.path(), &board).unwrap_err().to_string();
         assert!(error.contains("board is bridge"), "{error}");
         std::fs::write(Calibration::path(folder.path()), "delay = 1").unwrap();
         assert!(Calibration::read(folder.path(), &board).unwrap_err().to_string().contains("calibration.toml"));
+    }
+
+    #[test]
+    fn one_that_cannot_be_used_leaves_the_boards_own_figure() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-config/agent.toml");
+        let folder = tempfile::tempdir().unwrap();
+        let delay_us = |text: &str| {
+            let mut config = Config::read(&shipped).unwrap();
+            config.state = folder.path().to_owned();
+            std::fs::write(Calibration::path(folder.path()), text).unwrap();
+            Calibration::use_in(&mut config);
+            config.board.facts.delay_us
+        };
+        let own_us = Config::read(&shipped).unwrap().board.facts.delay_us;
+        assert_ne!(own_us, 2_500);
+        // The second is what a power cut leaves of a file that was not synced.
+        for unusable in ["delay = 1", "", "\0\0\0\0"] {
+            assert_eq!(delay_us(unusable), own_us);
+        }
+        assert_eq!(delay_us(&toml::to_string(&calibration()).unwrap()), 2_500);
     }
 }

@@ -71,11 +71,14 @@ pub struct Exposure {
 pub struct Response {
     /// Lit minus dark, code values.
     pub lit_minus_dark: f32,
-    /// From the order to the light, microseconds; `None` where no frame was partly lit. Negative where the camera's
-    /// stamps are late.
+    /// From the order to the light, microseconds; `None` where no frame was partly lit. Negative where frames are taken to
+    /// have been exposed earlier than they were.
     pub delay_us: Option<i64>,
 }
 
+/// Light cannot come before its order, so an earlier one, in microseconds, means that frames are taken to have been exposed
+/// earlier than they were. Less than this is a share of light of 8 bits, and an order that took its time.
+pub const EARLIEST_US: i64 = -2_000;
 /// Less than this, in code values, is noise and not light.
 pub const LEAST_LIGHT: f32 = 3.0;
 /// A frame counts as partly lit between these shares of the full light.

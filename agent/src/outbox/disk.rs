@@ -4,8 +4,8 @@
 //! **Not here:** what is kept and in which order (`super::store`), saving what is good in damaged files
 //! (`super::salvage`).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::salvage;
@@ -167,8 +167,8 @@ impl Disk for SledDisk {
     }
 
     fn write_beside(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        let (file, fresh) = (self.folder.join(BESIDE), self.folder.join("standing.new"));
-        replace(&self.folder, &fresh, &file, bytes).map_err(|cause| DiskError::File { file, cause })
+        let file = self.folder.join(BESIDE);
+        crate::file::replace(&file, bytes).map_err(|cause| DiskError::File { file, cause })
     }
 
     fn read_beside(&self) -> Option<Vec<u8>> {
@@ -183,12 +183,4 @@ impl Disk for SledDisk {
 /// The file beside the store in `folder`, which may not be open yet.
 pub(super) fn read_beside(folder: &Path) -> Option<Vec<u8>> {
     fs::read(folder.join(BESIDE)).ok()
-}
-
-fn replace(folder: &Path, fresh: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut open = File::create(fresh)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    fs::rename(fresh, file)?;
-    File::open(folder)?.sync_all()
 }

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use didar_liveness::transcript::Exposure;
 use didar_liveness::{Answer, Live, Policy, TranscriptBuilder};
 use didar_protocol::id::AttemptId;
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{Motion, PassiveSummary, Picture, Quality, Template};
 use didar_protocol::reason::Reason;
-use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum, Switch};
+use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum};
 use didar_vision::{
     AlignedFace, LightGrid, LiveFace, LivenessProof, PassiveCrop, Perceiver, Portrait, VisionError, align, eyes_open,
     light_grid, passive_crop, portrait, quality,
@@ -40,6 +41,7 @@ impl LivenessProof for Proved {}
 /// A face that may become the template.
 struct Candidate {
     at_us: u32,
+    exposure: Exposure,
     face: AlignedFace,
     picture: Option<Portrait>,
     quality: Quality,
@@ -51,7 +53,8 @@ pub(super) struct Collector {
     order: ProofOrder,
     camera: CameraFacts,
     builder: TranscriptBuilder,
-    switches: Vec<Switch>,
+    /// The last switch was obeyed by then.
+    switched_us: u32,
     grid: LightGrid,
     candidates: Vec<Candidate>,
     crops: Vec<PassiveCrop>,
@@ -79,7 +82,7 @@ impl Collector {
             order,
             camera,
             builder,
-            switches: Vec::new(),
+            switched_us: 0,
             grid: LightGrid::default(),
             candidates: Vec::new(),
             crops: Vec::new(),
@@ -103,7 +106,10 @@ impl Collector {
     pub(super) fn switched(&mut self, at: Switching, light: Light) {
         let [ordered_us, at_us] = [at.ordered, at.done].map(|moment| self.since_start(moment));
         self.builder.switched([ordered_us, at_us], light);
-        self.switches.push(Switch { at_us, light });
+        self.switched_us = at_us;
+        // A face that began in the wanted light and ended in another one must not stand in a better one's place.
+        let wanted = wanted(self.camera.spectrum);
+        self.candidates.retain(|candidate| self.builder.shows(candidate.exposure, wanted));
     }
 
     pub(super) fn code_is_over(&mut self, attempt: AttemptId) {
@@ -113,7 +119,7 @@ impl Collector {
     /// Whether the code is over and its last frame has been seen; `seen` is the last frame's time, `None` when none came
     /// for a while.
     pub(super) fn is_complete(&self, seen: Option<Moment>) -> bool {
-        let end = self.switches.last().map_or(0, |last| last.at_us).saturating_add(self.camera.delay_us);
+        let end = self.switched_us.saturating_add(self.camera.delay_us);
         self.over && seen.is_none_or(|seen| self.since_start(seen) >= end)
     }
 
@@ -149,10 +155,12 @@ impl Collector {
         let open = eyes_open(&face.landmarks);
         self.lids.0 |= open < BLINK.0;
         self.lids.1 |= open > BLINK.1;
-        self.builder.frame(sample(face, &self.grid, at_us, self.breaks));
+        let sample = sample(face, &self.grid, at_us, self.breaks);
+        let exposure = self.builder.exposure(&sample);
+        self.builder.frame(sample);
         if let Some(shown) = template {
-            if self.shows_the_wanted_light(at_us) {
-                self.keep(shown, at_us);
+            if self.builder.shows(exposure, wanted(self.camera.spectrum)) {
+                self.keep(shown, at_us, exposure);
             }
             self.witness(shown);
         }
@@ -171,13 +179,8 @@ impl Collector {
         self.place = Some(centre);
     }
 
-    /// Whether the frame is lit as the template wants it, by the switches known so far; the end looks again.
-    fn shows_the_wanted_light(&self, at_us: u32) -> bool {
-        let lit_by = self.switches.iter().rev().find(|s| s.at_us.saturating_add(self.camera.delay_us) <= at_us);
-        lit_by.is_some_and(|switch| switch.light == wanted(self.camera.spectrum))
-    }
-
-    fn keep(&mut self, Shown { view, face }: Shown<'_>, at_us: u32) {
+    /// Keeps a face in the wanted light, as far as the switches known so far tell.
+    fn keep(&mut self, Shown { view, face }: Shown<'_>, at_us: u32, exposure: Exposure) {
         let measured = quality(view, face);
         match passive_crop(view, face) {
             Ok(crop) if self.crops.len() < CROPS_MAX => self.crops.push(crop),
@@ -189,7 +192,7 @@ impl Collector {
             - 2 * turned;
         let quality = self.quality(&measured);
         let picture = self.order.picture.then(|| portrait(view, face));
-        self.candidates.push(Candidate { at_us, face: align(view, face), picture, quality, worth });
+        self.candidates.push(Candidate { at_us, exposure, face: align(view, face), picture, quality, worth });
         if self.candidates.len() > CANDIDATES_MAX {
             let worst = (0..self.candidates.len()).min_by_key(|&n| self.candidates[n].worth);
             worst.map(|n| self.candidates.remove(n));
@@ -333,3 +336,6 @@ fn encode(portrait: &Portrait) -> Option<Picture> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,12 +36,8 @@ pub(super) struct Watcher {
     settings: Settings,
     events: Sender<Event>,
     doing: Doing,
-    /// Frames in a row that were no pictures.
-    spoiled: u32,
 }
 
-/// So many frames in a row that cannot be read are a broken camera and not a bad cable's single hiccup.
-pub(super) const SPOILED_MAX: u32 = 15;
 /// How long the last frames of a code may be under way before judging begins without them.
 pub(super) const LAST_FRAME_WAIT: Duration = Duration::from_millis(250);
 
@@ -69,8 +65,12 @@ impl Watcher {
             settings,
             events,
             doing: Doing::Resting,
-            spoiled: 0,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn events(&self) -> Sender<Event> {
+        self.events.clone()
     }
 
     pub(super) const fn is_resting(&self) -> bool {
@@ -126,30 +126,41 @@ impl Watcher {
         }
     }
 
-    pub(super) fn look_at(&mut self, frame: &Frame<'_>) {
-        if self.is_resting() {
-            // The probe of a camera while nobody is served.
-            return;
-        }
-        let event = match self.look(frame) {
+    /// Looks at a frame, and tells what is to be said of it. At rest it is the probe of a camera while nobody is served:
+    /// nothing is looked for in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn look_at(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
+        let looked = if self.is_resting() { self.probe(frame).map(|()| None) } else { self.look(frame) };
+        let event = match looked {
             Ok(event) => event,
-            Err(Blind::Frame(error)) => return self.spoil(&error),
+            Err(Blind::Frame(error)) => {
+                self.settings.meter.refused();
+                return Err(error);
+            }
             Err(Blind::Vision(error)) => {
                 tracing::error!("vision: {error}; restart didar-agent, and run `didar-agent check` if it comes again");
                 self.doing = Doing::Resting;
                 Some(Event::Fault(Reason::ModelFault))
             }
         };
-        if self.spoiled >= SPOILED_MAX {
-            self.tell(Event::Mended(Reason::CameraFault));
-        }
-        self.spoiled = 0;
         if matches!(event, Some(Event::FaceLost(_))) {
             self.doing = Doing::Resting;
         }
         if let Some(event) = event {
             self.tell(event);
         }
+        Ok(())
+    }
+
+    /// Whether a frame can be read.
+    fn probe(&mut self, frame: &Frame<'_>) -> Result<(), Blind> {
+        self.unpacker.view(frame.format, frame.width, frame.height, frame.stride, frame.pixels)?;
+        if let Some((second, beside)) = self.second.as_mut().zip(frame.beside) {
+            second.unpacker.view(beside.format, beside.width, beside.height, beside.stride, beside.pixels)?;
+        }
+        Ok(())
     }
 
     /// One look at one frame, or at one of each sensor, and what is to be said of it.
@@ -186,15 +197,6 @@ impl Watcher {
                 let code = sight.face.as_ref().map(|face| Shown { view: &view, face });
                 Ok(note(doing, sight.faces, (code, None), at))
             }
-        }
-    }
-
-    fn spoil(&mut self, error: &FrameError) {
-        self.settings.meter.refused();
-        self.spoiled += 1;
-        if self.spoiled == SPOILED_MAX {
-            tracing::error!("camera: {error}");
-            self.tell(Event::Fault(Reason::CameraFault));
         }
     }
 
@@ -252,4 +254,4 @@ fn note(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

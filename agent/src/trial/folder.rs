@@ -3,7 +3,7 @@
 //! `DEVICE-NUMBER.json` says what was presented and what was found; `DEVICE-NUMBER.cbor` beside it is the recording that
 //! the judge was given (`didar-matcher judge` reads it). Folders of several devices can be put together.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use didar_liveness::recorded::{self, RecordingError};
@@ -193,11 +193,7 @@ fn read_bounded(file: &Path, most: u64) -> Result<Vec<u8>, FolderError> {
 
 /// Whole or not at all, and on the disk.
 fn write(file: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    let failed = |cause| FolderError::Io { path: file.to_owned(), cause };
-    let draft = file.with_extension("draft");
-    let mut open = std::fs::File::create(&draft).map_err(failed)?;
-    open.write_all(bytes).and_then(|()| open.sync_all()).map_err(failed)?;
-    std::fs::rename(&draft, file).map_err(failed)
+    crate::file::replace(file, bytes).map_err(|cause| FolderError::Io { path: file.to_owned(), cause })
 }
 
 /// The number in the name of a file of `device`.

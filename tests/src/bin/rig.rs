@@ -338,10 +338,7 @@ async fn scenes(stage: &Stage, speed: f64) -> Result<Value> {
     booth.said()?;
     let stopped = booth.control.order("stop")?;
     machine.end(&mut booth.control)?;
-    let tally = played.iter().fold(Tally::default(), |sum, scene| Tally {
-        slots: sum.slots + scene.tally.slots,
-        right: sum.right + scene.tally.right,
-    });
+    let tally = played.iter().fold(Tally::default(), |sum, scene| sum.plus(scene.tally));
     let told: Vec<Value> = played.iter().map(Scene::to_json).collect();
     Ok(json!({
         "scenes": told,

@@ -46,15 +46,23 @@ pub struct Scene {
     pub reason: String,
     /// From the request to the outcome, milliseconds of the guest's clock.
     pub ms: u64,
-    /// Slots, and how many the host knows to be right.
+    /// Slots of all its tries, and how many the host knows to be right.
     pub tally: Tally,
-    /// Each wrong frame: what the agent took it for, and how much of it either lamp lit.
+    /// Slots of the last try: what its outcome was judged on.
+    pub judged: usize,
+    /// Each wrong frame of all its tries: what the agent took it for, and how much of it either lamp lit.
     pub wrong: Vec<String>,
     /// How often it was tried: an inconclusive capture is tried again.
     pub tries: u32,
 }
 
 impl Scene {
+    /// This scene after it was tried once more: it ended as `last` did, and nothing that was seen before is forgotten.
+    fn again(mut self, last: Self) -> Self {
+        self.wrong.extend(last.wrong);
+        Self { tally: self.tally.plus(last.tally), wrong: self.wrong, tries: self.tries + last.tries, ..last }
+    }
+
     /// The scene as the summary tells it.
     pub fn to_json(&self) -> Value {
         json!({
@@ -64,6 +72,7 @@ impl Scene {
             "ms": self.ms,
             "slots": self.tally.slots,
             "slots_right": self.tally.right,
+            "slots_judged": self.judged,
             "wrong_frames": self.wrong,
             "tries": self.tries,
         })
@@ -135,22 +144,19 @@ impl Booth {
         pause(LOOK).await;
     }
 
-    /// An attempt; one that ends as inconclusive is tried again, as its screen asks for.
+    /// An attempt; one that ends as inconclusive is tried again, as its screen asks for. The slots of every try count.
     ///
     /// # Errors
     /// The local API or the guest does not answer.
     pub async fn attempt(&mut self, name: &str, middle: Middle<'_>) -> Result<Scene> {
-        let mut tries = 1;
-        loop {
-            let scene = self.attempt_once(name, middle).await?;
-            if scene.outcome != "inconclusive" || tries == TRIES_MAX {
-                return Ok(Scene { tries, ..scene });
-            }
-            tries += 1;
+        let mut scene = self.attempt_once(name, middle).await?;
+        while scene.outcome == "inconclusive" && scene.tries < TRIES_MAX {
             if matches!(middle, Middle::PulledAt(_)) {
                 self.plug().await?;
             }
+            scene = scene.again(self.attempt_once(name, middle).await?);
         }
+        Ok(scene)
     }
 
     /// An attempt in the middle of which something happens.
@@ -189,7 +195,7 @@ impl Booth {
         let wrong = wrong.map(|frame| format!("{frame:?}: lit for {:?}", feed.shares(frame.captured_us))).collect();
         let word = |value: &Value| value.as_str().or_else(|| value["name"].as_str()).unwrap_or("").to_owned();
         let (outcome, reason) = (word(&outcome["outcome"]), word(&outcome["reason"]));
-        Ok(Scene { name: name.to_owned(), outcome, reason, ms, tally, wrong, tries: 1 })
+        Ok(Scene { name: name.to_owned(), outcome, reason, ms, tally, judged: tally.slots, wrong, tries: 1 })
     }
 
     /// Begins an attempt; its id.
@@ -300,4 +306,28 @@ fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "the rig waits for a machine")]
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_in_a_try_is_not_forgotten_when_it_is_tried_again() {
+        let scene = |outcome: &str, slots, right, wrong: &[&str]| Scene {
+            name: "grant".to_owned(),
+            outcome: outcome.to_owned(),
+            reason: String::new(),
+            ms: slots,
+            tally: Tally { slots: slots as usize, right },
+            judged: slots as usize,
+            wrong: wrong.iter().map(|&frame| frame.to_owned()).collect(),
+            tries: 1,
+        };
+        let first = scene("inconclusive", 11, 10, &["slot 3"]);
+        let both = first.again(scene("inconclusive", 0, 0, &[])).again(scene("grant", 12, 12, &[]));
+        assert_eq!((both.tally, both.judged), (Tally { slots: 23, right: 22 }, 12));
+        assert_eq!((both.wrong, both.tries), (vec!["slot 3".to_owned()], 3));
+        assert_eq!((both.outcome.as_str(), both.ms), ("grant", 12));
+    }
 }

@@ -13,13 +13,21 @@ pub struct Labelled {
     pub light: Light,
 }
 
-/// How the slots of one attempt went.
+/// How the slots of an attempt, or of several, went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Slots that the agent had frames for.
     pub slots: usize,
     /// Those of which every frame was lit by the slot's light during the whole of its exposure.
     pub right: usize,
+}
+
+impl Tally {
+    /// This tally and another one together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { slots: self.slots + other.slots, right: self.right + other.right }
+    }
 }
 
 /// The agent's line of its log for one frame: `slot 3 left frame 12345678 us`.

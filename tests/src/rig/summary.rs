@@ -15,6 +15,10 @@ const EXPECTED: [(&str, &[&str]); 9] = [
     ("recording", &["spoof"]),
     ("after-kill", &["grant"]),
 ];
+/// Scenes that end by a judgement, which must have been of every slot of the code.
+const JUDGED: [&str; 5] = ["grant", "another-person", "print", "recording", "after-kill"];
+/// Slots of the rig's code.
+const SLOTS: u64 = 12;
 /// What `doctor` must find wrong with each device that cannot be used: the finding, and words of it.
 const BAD_DEVICES: [(&str, &str, &str); 5] = [
     ("lamp line taken and no panel", "lamps", "/dev/gpiochip0 line 0"),
@@ -37,6 +41,12 @@ pub fn wrong(summary: &Value) -> Vec<String> {
         let outcome = find(&summary["scenes"], "scene", name)["outcome"].as_str();
         if !outcome.is_some_and(|outcome| outcomes.contains(&outcome)) {
             wrong.push(format!("{name}: {outcome:?} instead of {outcomes:?}"));
+        }
+    }
+    for name in JUDGED {
+        let judged = &find(&summary["scenes"], "scene", name)["slots_judged"];
+        if *judged != SLOTS {
+            wrong.push(format!("{name}: judged on {judged} slots instead of {SLOTS}"));
         }
     }
     if summary["slots"].as_u64().is_none_or(|slots| slots == 0) {
@@ -66,6 +76,11 @@ fn wrong_of_frames(summary: &Value) -> Vec<String> {
     let keys = ["lost_frames", "copies_per_frame", "allocations_per_frame"];
     let counts = keys.iter().filter(|key| summary[**key].as_f64() != Some(0.0));
     let mut wrong: Vec<String> = counts.map(|key| format!("{key}: {} instead of 0", summary[*key])).collect();
+    // What the driver lost, what the agent counted itself, and frames that came too late to be any camera's.
+    let counted = &summary["counted"];
+    if counted["late"] != 0 || counted["agent"]["lost_frames"] != 0 {
+        wrong.push(format!("while frames were counted some were late, or lost by the agent's own count: {counted}"));
+    }
     for (device, part, words) in BAD_DEVICES {
         let told = find(&summary["bad_devices"], "device", device);
         let finding = find(&told["said"]["findings"], "device", part);
@@ -119,8 +134,11 @@ mod tests {
     use super::*;
 
     fn good() -> Value {
-        let scenes: Vec<_> =
-            EXPECTED.iter().map(|(name, outcomes)| json!({ "scene": name, "outcome": outcomes[0] })).collect();
+        let scene = |(name, outcomes): &(&str, &[&str])| {
+            let judged = if JUDGED.contains(name) { SLOTS } else { 0 };
+            json!({ "scene": name, "outcome": outcomes[0], "slots_judged": judged })
+        };
+        let scenes: Vec<_> = EXPECTED.iter().map(scene).collect();
         let mut names = BAD_DEVICES.map(|(name, _, _)| name).to_vec();
         names.dedup();
         let bad = names.into_iter().map(|name| {
@@ -133,6 +151,7 @@ mod tests {
         json!({
             "scenes": scenes, "slots": 72, "slots_right": 72, "same_process": true,
             "killed_while_lit": { "driven_dark_us": 5_000 },
+            "counted": { "late": 0, "agent": { "lost_frames": 0 } },
             "rate": 30, "lost_frames": 0, "copies_per_frame": 0.0, "allocations_per_frame": 0.0,
             "bad_devices": bad.collect::<Vec<_>>(),
             "spi_panel": { "pixels": 76_800, "as_painted": 76_800, "on": true, "lost": 0 },
@@ -156,6 +175,11 @@ mod tests {
         for (at, value) in [
             ("/scenes/2/outcome", json!("grant")),
             ("/scenes/8", json!({})),
+            ("/scenes/2/slots_judged", json!(11)),
+            ("/scenes/7/slots_judged", json!(null)),
+            ("/counted/late", json!(1)),
+            ("/counted/agent/lost_frames", json!(3)),
+            ("/counted", json!(null)),
             ("/slots", json!(0)),
             ("/slots_right", json!(71)),
             ("/same_process", json!(false)),

@@ -22,11 +22,9 @@ pub(super) fn accept(
     room: usize,
     arrival: Arrival,
 ) -> Result<(Moment, u32), Fault> {
-    if meta.flags.contains(Flags::ERROR) {
-        return Err(Fault::Refused("the driver marks it as broken: a bad cable, or a bus that is too slow".to_owned()));
-    }
-    if meta.bytesused == 0 || meta.bytesused as usize > room {
-        return Err(Fault::Refused(format!("it holds {} bytes in a buffer of {room}", meta.bytesused)));
+    if let Some(why) = spoilt(meta, room) {
+        stamps.refused(meta.sequence);
+        return Err(Fault::Refused(why));
     }
     let (seconds, micros) = (meta.timestamp.sec.max(0).unsigned_abs(), meta.timestamp.usec.max(0).unsigned_abs());
     let at = Moment::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000)));
@@ -37,6 +35,15 @@ pub(super) fn accept(
         Read::Ahead(off) => Err(Fault::Stamp(format!("{off:?} ahead"))),
         Read::Behind(off) => Err(Fault::Stamp(format!("{off:?} behind"))),
     }
+}
+
+/// Why a buffer of `room` bytes holds no frame.
+fn spoilt(meta: &Metadata, room: usize) -> Option<String> {
+    if meta.flags.contains(Flags::ERROR) {
+        return Some("the driver marks it as broken: a bad cable, or a bus that is too slow".to_owned());
+    }
+    let holds = meta.bytesused > 0 && meta.bytesused as usize <= room;
+    (!holds).then(|| format!("it holds {} bytes in a buffer of {room}", meta.bytesused))
 }
 
 #[cfg(test)]
@@ -80,5 +87,19 @@ mod tests {
             assert!(said.starts_with(why), "{said}");
         }
         assert!(take(&mut stamps, 1_000, whole, (9, 995_000)).is_ok(), "a good frame after bad ones");
+    }
+
+    #[test]
+    fn a_broken_frame_is_refused_and_not_lost_as_well() {
+        let mut stamps = Stamps::new(Duration::from_millis(12), Duration::from_millis(33));
+        let mut lost = |sequence, flags| {
+            let timestamp = Timestamp::new(9, 100_000 + 33_000 * i64::from(sequence));
+            let meta = Metadata { bytesused: 1_000, flags, field: 0, timestamp, sequence };
+            accept(&mut stamps, &meta, ROOM, Arrival { at: Moment::from_nanos(10_000_000_000), awaited: None })
+                .map_or(None, |(_, lost)| Some(lost))
+        };
+        let whole = Flags::TSTAMP_SRC_SOE;
+        let found = [(1, whole), (2, whole | Flags::ERROR), (3, whole), (6, whole | Flags::ERROR), (7, whole)];
+        assert_eq!(found.map(|(sequence, flags)| lost(sequence, flags)), [Some(0), None, Some(0), None, Some(2)]);
     }
 }
