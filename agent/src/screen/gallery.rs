@@ -83,7 +83,8 @@ fn natural(view: &View) -> bool {
         View::Idle { faults } => faults.first().is_none_or(|fault| *fault == Reason::NoConnection),
         View::Positioning { .. } | View::Checking => true,
         View::HoldStill { progress } => matches!(progress, 35 | 80),
-        View::OutOfService { reason } => (520..=524).contains(&reason.number()),
+        // The stand-in tells of the program; whoever stops says so.
+        View::OutOfService { reason } => matches!(reason.number(), 520..=524 | 526 | 531),
         View::Result { outcome, reason } => match outcome {
             Outcome::Grant | Outcome::Spoof => *reason == Reason::None,
             Outcome::Deny => *reason == Reason::NotSamePerson,
@@ -91,7 +92,7 @@ fn natural(view: &View) -> bool {
             Outcome::Refused => (100..200).contains(&reason.number()),
             Outcome::TimeOut => (500..510).contains(&reason.number()),
             Outcome::Offline => *reason == Reason::NoConnection,
-            Outcome::Fault => (520..=524).contains(&reason.number()),
+            Outcome::Fault => (520..=524).contains(&reason.number()) || *reason == Reason::RequestMalformed,
             Outcome::Cancelled => (530..=531).contains(&reason.number()),
         },
     }
