@@ -27,7 +27,7 @@ use waiting::{Full, Place, Waiting};
 /// Tasks that wait for the service: what a thousand devices say when they come back at once, within the bounds of
 /// [`Waiting`], and some of ours. What comes beyond is dropped, and its sender says it again; Mosquitto 2.0.11 does not keep
 /// to [`RECEIVE_MAX`].
-const WAITING_MAX: usize = 4096 + 64;
+const WAITING_MAX: usize = waiting::MESSAGES_MAX + 64;
 /// Messages that the service is given at once.
 const TOGETHER_MAX: usize = 64;
 /// What goes out and waits for the connection.

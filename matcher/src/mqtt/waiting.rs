@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use didar_protocol::id::DeviceId;
 use didar_protocol::topic::Topic;
 
+/// Messages of everybody.
+pub(super) const MESSAGES_MAX: usize = 4096;
 /// Messages and bytes of everybody.
-const ALL_MAX: Load = Load { messages: 4096, bytes: 32 << 20 };
+const ALL_MAX: Load = Load { messages: MESSAGES_MAX, bytes: 32 << 20 };
 /// Messages and bytes of one device: an agent has 32 records and some letters under way, and an attempt has 96 KiB.
 const ONE_MAX: Load = Load { messages: 64, bytes: 1 << 20 };
 
