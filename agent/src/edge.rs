@@ -381,11 +381,19 @@ pub trait Outbox: Send {
     /// The store cannot be read.
     fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError>;
 
-    /// The matcher holds every record up to this number: forget them, but never the chain's head.
+    /// The matcher holds every record up to number `up_to`, whose hash this is: forget them, but never the chain's head.
+    /// `false` where another record has this number here, or none yet: then nothing is forgotten.
     ///
     /// # Errors
-    /// The store cannot be written; the records stay, and repeats are harmless.
-    fn acknowledge(&mut self, up_to: u64) -> Result<(), OutboxError>;
+    /// The store cannot be read or written; the records stay, and repeats are harmless.
+    fn acknowledge(&mut self, up_to: u64, hash: &Hash) -> Result<bool, OutboxError>;
+
+    /// The matcher misses record `number`. Where it was issued and is not here any more, a new record tells so of it and
+    /// of those right behind it that are gone too; `false` where it can still be sent.
+    ///
+    /// # Errors
+    /// The record is not kept.
+    fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError>;
 
     /// Number of the next record, and the hash of the last one.
     fn head(&self) -> (u64, Hash);

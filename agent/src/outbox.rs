@@ -122,9 +122,13 @@ impl Outbox for DiskOutbox {
         lock(&self.store).letters(from, limit)
     }
 
-    /// A receipt for numbers that were never issued is not believed beyond what was.
-    fn acknowledge(&mut self, up_to: u64) -> Result<(), OutboxError> {
-        lock(&self.store).acknowledge(up_to)
+    fn acknowledge(&mut self, up_to: u64, hash: &Hash) -> Result<bool, OutboxError> {
+        lock(&self.store).acknowledge(up_to, hash)
+    }
+
+    /// Kept in a full outbox too: nothing leaves it before the matcher knows that it waits for nothing.
+    fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError> {
+        lock(&self.store).tell_gone(number)
     }
 
     fn head(&self) -> (u64, Hash) {

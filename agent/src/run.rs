@@ -100,7 +100,7 @@ pub struct LoopState {
     seal_key: Option<SealKey>,
     /// Highest audit number sent on this connection.
     sent: u64,
-    /// Numbers that were sent and that no receipt covers yet, ascending.
+    /// Numbers that were sent and that no receipt answers yet, ascending.
     under_way: VecDeque<u64>,
     /// The missing number that was gone back to last: every receipt behind it names it again. Zero is none.
     gone_back: u64,

@@ -20,7 +20,7 @@ use kiosk::{Kiosk, Script};
 fn outcomes(entries: &[AuditEntry]) -> Vec<(Outcome, Reason)> {
     let attempts = entries.iter().filter_map(|entry| match entry {
         AuditEntry::Attempt { outcome, reason, .. } => Some((*outcome, *reason)),
-        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => None,
+        AuditEntry::Lost { .. } | AuditEntry::Gone { .. } | AuditEntry::Started { .. } => None,
     });
     attempts.collect()
 }
@@ -39,7 +39,7 @@ async fn the_right_person_is_granted_and_the_record_arrives() {
     assert_eq!(outcomes(&seen.records), [(Outcome::Grant, Reason::None)]);
     let judged_by = seen.records.iter().find_map(|entry| match entry {
         AuditEntry::Attempt { policy_version, .. } => Some(*policy_version),
-        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => None,
+        AuditEntry::Lost { .. } | AuditEntry::Gone { .. } | AuditEntry::Started { .. } => None,
     });
     assert_eq!(judged_by, Some(Policy::shipped().version), "the device's own, not the centre's");
     assert_eq!(seen.lamps.last(), Some(&Light::Off));
@@ -119,6 +119,22 @@ async fn a_long_backlog_arrives_in_order_without_a_flood() {
     let seen = kiosk.stop().await;
     assert_eq!(seen.records.len(), 500);
     assert!((503..600).contains(&seen.audits_sent), "{} were sent", seen.audits_sent);
+}
+
+/// Damage took records out of the middle of a long backlog: what is left arrives, and the matcher is told what will not.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_with_holes_arrives_and_what_is_gone_is_told() {
+    let holes = &[1, 40, 41, 42, 90, 499];
+    let kiosk = Kiosk::start(Script { backlog: 500, holes, ..Script::default() });
+    kiosk.pass(Duration::from_secs(1)).await;
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+    let seen = kiosk.stop().await;
+    let (starts, told): (Vec<_>, Vec<_>) =
+        seen.records.iter().partition(|entry| matches!(entry, AuditEntry::Started { .. }));
+    assert_eq!(starts.len(), 494);
+    let gone = |first, last| AuditEntry::Gone { first, last };
+    assert_eq!(told, [&AuditEntry::Lost { count: 6 }, &gone(1, 1), &gone(40, 42), &gone(90, 90), &gone(499, 499)]);
+    assert!(seen.audits_sent < 700, "{} were sent", seen.audits_sent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,6 +78,13 @@ fn started() -> AuditEntry {
     AuditEntry::Started { version: "0.1.0".to_owned(), boot: [7; 16] }
 }
 
+/// A receipt for everything up to this record, if it is here.
+fn acknowledge(outbox: &mut DiskOutbox, number: u64) {
+    if let Some((_, bytes)) = outbox.unacknowledged(number, 1).unwrap().first().filter(|letter| letter.0 == number) {
+        assert!(outbox.acknowledge(number, &sha256(bytes)).unwrap());
+    }
+}
+
 fn append(outbox: &mut DiskOutbox, count: u64) {
     for _ in 0..count {
         outbox.append(&started()).unwrap();
@@ -89,7 +96,7 @@ fn lost(records: &[AuditRecord]) -> u64 {
         .iter()
         .map(|record| match record.entry {
             AuditEntry::Lost { count } => count,
-            AuditEntry::Attempt { .. } | AuditEntry::Started { .. } => 0,
+            AuditEntry::Attempt { .. } | AuditEntry::Gone { .. } | AuditEntry::Started { .. } => 0,
         })
         .sum()
 }
@@ -125,7 +132,7 @@ fn records_outlive_a_restart_byte_by_byte() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open(folder.path());
     append(&mut outbox, 5);
-    outbox.acknowledge(2).unwrap();
+    acknowledge(&mut outbox, 2);
     let before = (outbox.unacknowledged(0, 99).unwrap(), outbox.head());
     drop(outbox);
     let mut outbox = device.open(folder.path());
@@ -141,7 +148,7 @@ fn a_store_that_is_mended_goes_on_where_it_was() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open(folder.path());
     append(&mut outbox, 3);
-    outbox.acknowledge(1).unwrap();
+    acknowledge(&mut outbox, 1);
     for _ in 0..2 {
         outbox.mend().unwrap();
         append(&mut outbox, 1);
@@ -194,7 +201,7 @@ fn the_chain_goes_on_when_everything_was_acknowledged() {
     let mut outbox = device.open(folder.path());
     append(&mut outbox, 3);
     let (_, head) = outbox.head();
-    outbox.acknowledge(3).unwrap();
+    acknowledge(&mut outbox, 3);
     drop(outbox);
     let mut outbox = device.open(folder.path());
     assert_eq!(outbox.held(), 0);
@@ -204,17 +211,37 @@ fn the_chain_goes_on_when_everything_was_acknowledged() {
 }
 
 #[test]
-fn only_what_was_issued_can_be_acknowledged() {
+fn only_the_chains_own_records_can_be_acknowledged() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open(folder.path());
     append(&mut outbox, 3);
-    outbox.acknowledge(2).unwrap();
-    outbox.acknowledge(1).unwrap();
+    acknowledge(&mut outbox, 2);
+    assert!(outbox.acknowledge(1, &[9; 32]).unwrap(), "an older receipt");
+    for number in [3, 4, u64::MAX] {
+        assert!(!outbox.acknowledge(number, &[9; 32]).unwrap(), "{number}: another disk's, or of none yet");
+    }
     assert_eq!(outbox.held(), 1);
-    outbox.acknowledge(u64::MAX).unwrap();
+    acknowledge(&mut outbox, 3);
     assert_eq!(outbox.held(), 0);
     assert_eq!(outbox.append(&started()).unwrap(), 4);
     assert_eq!(outbox.held(), 1);
+}
+
+#[test]
+fn what_is_asked_for_and_gone_is_told_in_a_full_outbox_too() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    let mut outbox = device.open_for(folder.path(), 6);
+    append(&mut outbox, 8);
+    acknowledge(&mut outbox, 3);
+    append(&mut outbox, 3);
+    assert_eq!(outbox.held(), 6);
+    for here in [4, 10, 11, u64::MAX] {
+        assert!(!outbox.tell_gone(here).unwrap(), "{here}: is here, or will be");
+    }
+    assert!(outbox.tell_gone(2).unwrap());
+    let records = device.records(&outbox, Gaps::None);
+    assert_eq!(records.last().unwrap().entry, AuditEntry::Gone { first: 2, last: 3 });
+    assert_eq!((outbox.held(), outbox.untold()), (7, 1));
 }
 
 #[test]
@@ -226,7 +253,7 @@ fn a_full_outbox_keeps_the_oldest_and_tells_the_loss_once() {
     drop(outbox);
     let mut outbox = device.open_for(folder.path(), 3);
     assert_eq!((outbox.held(), outbox.untold()), (3, 2));
-    outbox.acknowledge(2).unwrap();
+    acknowledge(&mut outbox, 2);
     outbox.append(&started()).unwrap();
     let records = device.records(&outbox, Gaps::None);
     assert_eq!(records.iter().map(|record| record.number).collect::<Vec<_>>(), [3, 4, 5]);
@@ -245,7 +272,10 @@ fn a_power_cut_between_any_two_operations_loses_nothing_that_was_kept() {
         for step in 0..24 {
             match random.below(8) {
                 0..=3 => append(&mut outbox, 1),
-                4 | 5 => outbox.acknowledge(outbox.head().0.saturating_sub(1 + random.below(4))).unwrap(),
+                4 | 5 => {
+                    let number = outbox.head().0.saturating_sub(1 + random.below(4));
+                    acknowledge(&mut outbox, number);
+                }
                 6 => connects = outbox.memory().connected().unwrap(),
                 _ => {
                     time += 60_000;
@@ -291,7 +321,7 @@ fn any_damage_is_survived_and_what_is_lost_is_counted() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open(folder.path());
     append(&mut outbox, 40);
-    outbox.acknowledge(10).unwrap();
+    acknowledge(&mut outbox, 10);
     append(&mut outbox, 1);
     let (next, head) = outbox.head();
     drop(outbox);

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use didar_protocol::id::{DeviceId, sha256};
+use didar_protocol::id::{DeviceId, Hash, sha256};
 use didar_protocol::message::{AuditEntry, AuditRecord, Message};
 use didar_protocol::seal::Signer;
 
@@ -124,10 +124,17 @@ impl Store {
         Ok(letters)
     }
 
-    pub(super) fn acknowledge(&mut self, up_to: u64) -> Result<(), OutboxError> {
-        let up_to = up_to.min(self.standing.next - 1);
+    pub(super) fn acknowledge(&mut self, up_to: u64, hash: &Hash) -> Result<bool, OutboxError> {
         if up_to <= self.standing.acknowledged {
-            return Ok(());
+            return Ok(true);
+        }
+        let letters = self.letters(up_to, 1)?;
+        let Some((_, signed)) = letters.first().filter(|(number, _)| *number == up_to) else {
+            // Of one that was lost here nobody can say whether it was the same.
+            return Ok(up_to < self.standing.next);
+        };
+        if sha256(signed) != *hash {
+            return Ok(false);
         }
         let keys = self.disk.keys(&letter_key(0), &letter_key(up_to)).map_err(|cause| self.failed(cause))?;
         let held = self.held.saturating_sub(keys.len() as u64);
@@ -142,7 +149,21 @@ impl Store {
         if held == 0 {
             self.write_beside()?;
         }
-        self.tell_loss()
+        self.tell_loss()?;
+        Ok(true)
+    }
+
+    pub(super) fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError> {
+        let Standing { next, lost, .. } = self.standing;
+        if number >= next {
+            return Ok(false);
+        }
+        let here = self.letters(number, 1)?.first().map_or(next, |(here, _)| *here);
+        if here == number {
+            return Ok(false);
+        }
+        self.append(&AuditEntry::Gone { first: number, last: here - 1 }, lost)?;
+        Ok(true)
     }
 
     pub(super) fn connected(&mut self) -> Result<u64, OutboxError> {
@@ -236,7 +257,7 @@ impl Store {
 fn done_with_intent(entry: &AuditEntry) -> Vec<Change> {
     match entry {
         AuditEntry::Attempt { .. } => vec![Change::Remove(INTENT_KEY.to_vec())],
-        AuditEntry::Lost { .. } | AuditEntry::Started { .. } => Vec::new(),
+        AuditEntry::Lost { .. } | AuditEntry::Gone { .. } | AuditEntry::Started { .. } => Vec::new(),
     }
 }
 

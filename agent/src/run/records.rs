@@ -148,8 +148,16 @@ impl Agent {
     }
 
     pub(super) fn confirm(&mut self, receipt: &Receipt) {
-        if let Err(error) = self.outbox.acknowledge(receipt.highest) {
-            logged(Reason::StorageFault, &error);
+        match self.outbox.acknowledge(receipt.highest, &receipt.hash) {
+            Ok(true) => {}
+            // For another disk, whose last records were still under way.
+            Ok(false) => {
+                tracing::warn!(record = receipt.highest, "a receipt for a record that is not of this chain: ignored");
+                return;
+            }
+            Err(error) => {
+                logged(Reason::StorageFault, &error);
+            }
         }
         if let Err(error) = self.outbox.keep_signed_time(receipt.server_time_ms) {
             logged(Reason::StorageFault, &error);
@@ -157,15 +165,28 @@ impl Agent {
         let (next, _) = self.outbox.head();
         let all_confirmed = receipt.highest.saturating_add(1) >= next;
         self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
-        while self.state.under_way.front().is_some_and(|number| *number <= receipt.highest) {
+        let come = receipt.highest.max(receipt.answers);
+        while self.state.under_way.front().is_some_and(|number| *number <= come) {
             self.state.under_way.pop_front();
         }
-        // What the matcher misses is sent again, with everything after it; once, though each record behind it says so.
         if let Some(&first) = receipt.missing.first().filter(|first| **first != self.state.gone_back) {
-            self.state.gone_back = first;
-            self.send_from(first.saturating_sub(1));
+            self.go_back(first);
         }
         self.drain();
+    }
+
+    /// What the matcher misses is sent again, with everything after it, or told as gone; once, though the receipt for
+    /// each record behind it says so.
+    fn go_back(&mut self, missing: u64) {
+        match self.outbox.tell_gone(missing) {
+            Ok(true) => tracing::error!(record = missing, "a record that the matcher misses is not here any more"),
+            Ok(false) => self.send_from(missing.saturating_sub(1)),
+            Err(error) => {
+                logged(Reason::StorageFault, &error);
+                return;
+            }
+        }
+        self.state.gone_back = missing;
     }
 
     pub(super) fn unconfirmed(&self) -> u64 {

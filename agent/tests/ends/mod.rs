@@ -262,7 +262,14 @@ impl Matcher {
     }
 
     pub(crate) fn receipt(&self) -> Receipt {
-        Receipt { device: ID.parse().unwrap(), highest: 1, missing: Vec::new(), server_time_ms: self.now_ms() }
+        Receipt {
+            device: ID.parse().unwrap(),
+            highest: 1,
+            hash: [1; 32],
+            answers: 1,
+            missing: Vec::new(),
+            server_time_ms: self.now_ms(),
+        }
     }
 
     pub(crate) fn keys(&self) -> MatcherKeys {

@@ -1,12 +1,13 @@
 //! The other end of the wire: opens, verifies, answers at once.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use didar_agent::attempt::event::Event;
 use didar_agent::edge::{Letter, Question, Uplink, UplinkError};
 use didar_protocol::id::{AttemptId, Hash, sha256};
 use didar_protocol::message::{
-    Attempt, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
+    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
 };
 use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, VerifyingKey};
 use tokio::sync::mpsc;
@@ -22,7 +23,10 @@ pub(crate) struct Matcher {
     events: mpsc::Sender<Event>,
     device_key: VerifyingKey,
     pair: SealKeyPair,
-    kept: u64,
+    /// With their hashes.
+    records: BTreeMap<u64, (Hash, AuditEntry)>,
+    /// Everything up to here is kept, or gone.
+    reached: u64,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -41,7 +45,7 @@ impl Matcher {
         device_key: VerifyingKey,
         seen: Arc<Mutex<Seen>>,
     ) -> Self {
-        Self { script, events, device_key, pair: pair(), kept: 0, seen }
+        Self { script, events, device_key, pair: pair(), records: BTreeMap::new(), reached: 0, seen }
     }
 
     fn open<M: Message>(&self, bytes: &[u8]) -> (M, Hash) {
@@ -97,12 +101,30 @@ impl Matcher {
         let signed = Signed::parse(Kind::AuditRecord, bytes).unwrap();
         let record = AuditRecord::decode(signed.verify(&self.device_key).unwrap()).unwrap();
         assert_eq!(record.number, number);
-        if number == self.kept + 1 {
-            self.kept = number;
-            self.seen.lock().unwrap().records.push(record.entry);
+        self.records.entry(number).or_insert((sha256(bytes), record.entry));
+        while let Some(come) = self.comes_after(self.reached) {
+            self.seen.lock().unwrap().records.extend(come);
+            self.reached += 1;
         }
-        let missing = (self.kept + 1..number).take(1).collect();
-        Some(Event::Receipt(Receipt { device: device(), highest: self.kept, missing, server_time_ms: NOW_MS }))
+        let last = self.records.range(..=self.reached).next_back();
+        let (highest, hash) = last.map_or((0, [0; 32]), |(number, (hash, _))| (*number, *hash));
+        let missing = (self.reached + 1..number).find(|number| self.comes_after(number - 1).is_none());
+        Some(Event::Receipt(Receipt {
+            device: device(),
+            highest,
+            hash,
+            answers: number,
+            missing: missing.into_iter().collect(),
+            server_time_ms: NOW_MS,
+        }))
+    }
+
+    /// The entry after this number, or that there will be none; `None` while it is missing.
+    fn comes_after(&self, number: u64) -> Option<Option<AuditEntry>> {
+        let next = number + 1;
+        let kept = self.records.get(&next).map(|(_, entry)| Some(entry.clone()));
+        let is_gone = |(_, entry): &(Hash, AuditEntry)| matches!(entry, AuditEntry::Gone { first, last } if (*first..=*last).contains(&next));
+        kept.or_else(|| self.records.values().any(is_gone).then_some(None))
     }
 }
 

@@ -1,10 +1,8 @@
-//! What devices tell about themselves: the chain of audit records, and their state.
-
-use std::cmp::Ordering;
+//! The chain of audit records that each device tells, and what its records mean.
 
 use didar_protocol::id::AttemptId;
 use didar_protocol::id::{DeviceId, Hash, sha256};
-use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Kind, Outcome, Receipt, State, VerdictOutcome};
+use didar_protocol::message::{AuditEntry, AuditRecord, EventKind, Kind, Outcome, Receipt, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
@@ -12,7 +10,7 @@ use super::intake::{Standing, of_revoked};
 use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, Receipting, ServiceError};
 use crate::ledger::{Entry, What};
-use crate::store::{AuditPlace, Closing, Issued, Notice, Seen, Shown, Work};
+use crate::store::{AuditPlace, Closing, Issued, Notice, Shown, Work};
 
 /// So long may a new chain's first record come after others, milliseconds: a device repeats its records every 10 s.
 const LOOSE_MS: u64 = 30_000;
@@ -51,8 +49,8 @@ impl Centre {
         let new = place != AuditPlace::Repeat;
         if new {
             work.keep_audit(&record, &hash, bytes, place, now_ms)?;
-            if let AuditEntry::Lost { count } = &record.entry {
-                work.close_told_gaps(device, record.number, *count)?;
+            if let AuditEntry::Gone { first, last } = record.entry {
+                work.wait_no_more(device, first, last)?;
             }
         }
         let reach = work.audit_reach(device)?;
@@ -60,8 +58,12 @@ impl Centre {
         if receipt == Receipting::Now {
             // A repeat speaks for itself and what came before it: a device whose disk is an older copy of itself has other
             // records after it.
-            let highest = if new { reach.highest } else { reach.highest.min(record.number) };
-            out.push(self.receipt(device, highest, &reach, now_ms)?);
+            let reached = if !new && record.number <= reach.highest {
+                (record.number, hash)
+            } else {
+                work.last_kept(device, reach.highest)?
+            };
+            out.push(self.receipt(&record, reached, &reach, now_ms)?);
         }
         if new {
             self.enter(work, &record, &hash, &reach, standing, now_ms)?;
@@ -97,10 +99,22 @@ impl Centre {
         Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?])
     }
 
-    fn receipt(&self, device: &DeviceId, highest: u64, reach: &Shown, now_ms: u64) -> Result<Outgoing, ServiceError> {
-        let receipt =
-            Receipt { device: device.clone(), highest, missing: reach.missing.clone(), server_time_ms: now_ms };
-        Ok(self.to_device(device, Lane::Receipt, self.identity.speak(&receipt)?, None))
+    fn receipt(
+        &self,
+        record: &AuditRecord,
+        (highest, hash): (u64, Hash),
+        reach: &Shown,
+        now_ms: u64,
+    ) -> Result<Outgoing, ServiceError> {
+        let receipt = Receipt {
+            device: record.device.clone(),
+            highest,
+            hash,
+            answers: record.number,
+            missing: reach.missing.clone(),
+            server_time_ms: now_ms,
+        };
+        Ok(self.to_device(&record.device, Lane::Receipt, self.identity.speak(&receipt)?, None))
     }
 
     fn enter(
@@ -130,6 +144,9 @@ impl Centre {
                 entry.reason = Some(reason.name().into());
             }
             AuditEntry::Lost { count } => entry.note = Some(format!("{count} records lost on the device")),
+            AuditEntry::Gone { first, last } => {
+                entry.note = Some(format!("records {first} to {last} are not on the device any more"));
+            }
             AuditEntry::Started { version, .. } => entry.note = Some(format!("agent {version} started")),
         }
         if standing == Standing::Renewed {
@@ -166,7 +183,14 @@ impl Centre {
                 }
             }
             AuditEntry::Lost { count } => {
-                let note = format!("the device lost {count} audit records: its outbox was full");
+                let note = format!("the device lost {count} audit records: its outbox was full or damaged");
+                out.push(
+                    self.tell(Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None), now_ms)?,
+                );
+            }
+            AuditEntry::Gone { first, last } => {
+                let note =
+                    format!("audit records {first} to {last} will never come: they are not on the device any more");
                 out.push(
                     self.tell(Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None), now_ms)?,
                 );
@@ -255,101 +279,4 @@ impl Centre {
         }
         Ok(Some(self.tell(tidings, now_ms)?))
     }
-
-    /// An alarm for each fault that this matcher has not heard of from the device since it was last mended.
-    fn hear_faults(
-        &mut self,
-        work: &Work<'_>,
-        device: &DeviceId,
-        state: &State,
-        now_ms: u64,
-    ) -> Result<Vec<Outgoing>, ServiceError> {
-        if !state.online {
-            return Ok(Vec::new());
-        }
-        let broken: Vec<Reason> = state.faults.iter().copied().filter(|fault| is_broken(*fault)).collect();
-        let known = if broken.is_empty() {
-            self.broken.remove(device).unwrap_or_default()
-        } else {
-            self.broken.insert(device.clone(), broken.clone()).unwrap_or_default()
-        };
-        let mut out = Vec::new();
-        for fault in broken.into_iter().filter(|fault| !known.contains(fault)) {
-            let note = format!("the device tells of a fault: {}", fault.name());
-            work.append(&Entry {
-                what: What::Alarm,
-                device: Some(device.to_string()),
-                reason: Some(fault.name().into()),
-                note: Some(note.clone()),
-                ..self.entry(now_ms)
-            })?;
-            out.push(self.tell(Tidings::new(EventKind::Alarm, fault, note).of(device, None), now_ms)?);
-        }
-        Ok(out)
-    }
-
-    pub(super) fn on_state(
-        &mut self,
-        work: &Work<'_>,
-        device: &DeviceId,
-        bytes: &[u8],
-        now_ms: u64,
-    ) -> Result<Vec<Outgoing>, ServiceError> {
-        let state = match self.admit_told(work, device, bytes, |state: &State| &state.device, now_ms)? {
-            Ok(state) => state,
-            Err(told) => return Ok(told),
-        };
-        let Some(last) = work.seen(device)? else {
-            return Ok(Vec::new());
-        };
-        if state.connects == 0 && state.online {
-            // A device that can keep nothing does not count, so that it is taken for no copy; it says why, and serves nobody.
-            return self.hear_faults(work, device, &state, now_ms);
-        }
-        let another = last.boot.is_some_and(|boot| boot != state.boot);
-        match state.connects.cmp(&last.connects) {
-            Ordering::Less if !(another && state.online) => {
-                // The will of a connection that a newer one has replaced, or a message overtaken on its way.
-                return Ok(Vec::new());
-            }
-            // A device keeps the count before it connects, so another boot always comes with a higher one: whoever
-            // comes with a count that was used already has a copy of the device's store and key.
-            Ordering::Less | Ordering::Equal if another => {
-                work.quarantine_device(device)?;
-                let note = "two machines use one identity: refused until device release".to_owned();
-                return Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?]);
-            }
-            Ordering::Less | Ordering::Equal | Ordering::Greater => {}
-        }
-        let mut out = Vec::new();
-        work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;
-        if state.faults.contains(&Reason::PeerNotTrusted) {
-            let note = "somebody who is no matcher or broker of this site speaks to the device";
-            let tidings = Tidings::new(EventKind::Alarm, Reason::DeviceRefused, note).of(device, None);
-            out.extend(self.warn(work, Worry::Stranger, tidings, now_ms)?);
-        }
-        out.extend(self.hear_faults(work, device, &state, now_ms)?);
-        let faults: Vec<&str> = state.faults.iter().map(|fault| fault.name()).collect();
-        let faults = if faults.is_empty() { String::new() } else { format!("; faults: {}", faults.join(", ")) };
-        if state.online != last.online || state.connects > last.connects {
-            let kind = if state.online { EventKind::DeviceOnline } else { EventKind::DeviceOffline };
-            let note = format!("agent {}{faults}", state.version);
-            out.push(self.tell(Tidings::new(kind, Reason::None, note).of(device, None), now_ms)?);
-        }
-        Ok(out)
-    }
-}
-
-/// Whether somebody must go and mend something.
-const fn is_broken(fault: Reason) -> bool {
-    matches!(
-        fault,
-        Reason::CameraFault
-            | Reason::LampFault
-            | Reason::ModelFault
-            | Reason::StorageFault
-            | Reason::ClockFault
-            | Reason::ScreenFault
-            | Reason::ProgramFault
-    )
 }

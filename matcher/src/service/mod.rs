@@ -9,6 +9,7 @@ mod attempt;
 mod audit;
 mod examine;
 mod intake;
+mod state;
 mod voice;
 
 use std::collections::BTreeMap;

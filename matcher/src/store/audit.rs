@@ -6,7 +6,7 @@
 
 use didar_protocol::id::{DeviceId, Hash};
 use didar_protocol::message::AuditRecord;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::sqlite::{StoreError, Work, from_sql, to_sql};
 
@@ -64,8 +64,6 @@ struct Chain {
 
 /// Most missing numbers that one receipt names.
 const MISSING_MAX: usize = 64;
-/// Most records that one message can tell as lost: more than an outbox holds.
-const TOLD_MAX: u64 = 100_000;
 
 impl Work<'_> {
     /// Where a record belongs in the chain that its device is writing.
@@ -222,28 +220,34 @@ impl Work<'_> {
             .exists(params![device, chain.number])?)
     }
 
-    /// A device tells that it lost `count` records before its record `number` (a damaged store): the oldest gaps are
-    /// closed, since what is gone for good must not hold up the receipts of all that follows.
+    /// A device tells that records of the chain that it is writing are not with it any more: what is gone for good must
+    /// not hold up the receipts of all that follows.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn close_told_gaps(&self, device: &DeviceId, number: u64, count: u64) -> Result<(), StoreError> {
-        let mut left = count.min(TOLD_MAX);
-        while left > 0 {
-            let Shown { chain, missing, .. } = self.audit_reach(device)?;
-            let gaps: Vec<u64> = missing.into_iter().filter(|gap| *gap < number).collect();
-            if gaps.is_empty() {
-                return Ok(());
-            }
-            for gap in gaps.into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                self.tx.execute(
-                    "INSERT INTO audit_told VALUES (?1, ?2, ?3)",
-                    params![device.as_str(), to_sql(chain), to_sql(gap)],
-                )?;
-                left -= 1;
-            }
-        }
+    pub fn wait_no_more(&self, device: &DeviceId, first: u64, last: u64) -> Result<(), StoreError> {
+        self.tx.execute(
+            "INSERT OR IGNORE INTO audit_gone SELECT device, chain, ?2, ?3 FROM devices WHERE device = ?1",
+            params![device.as_str(), to_sql(first), to_sql(last)],
+        )?;
         Ok(())
+    }
+
+    /// Number and hash of the last record up to `highest` that is in the chain which the device is writing; 0 and zeros
+    /// where there is none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn last_kept(&self, device: &DeviceId, highest: u64) -> Result<(u64, Hash), StoreError> {
+        let found = self
+            .tx
+            .prepare_cached(
+                "SELECT number, hash FROM audit JOIN devices USING (device, chain)
+                 WHERE device = ?1 AND number <= ?2 AND fork = 0 ORDER BY number DESC LIMIT 1",
+            )?
+            .query_row(params![device.as_str(), to_sql(highest)], |row| Ok((from_sql(row.get(0)?), row.get(1)?)))
+            .optional()?;
+        Ok(found.unwrap_or_default())
     }
 
     /// How far the chain reaches without a gap, and what is missing after that.
@@ -258,29 +262,32 @@ impl Work<'_> {
             })?;
         let before = highest;
         let mut next = self.tx.prepare_cached(
-            "SELECT 1 FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number = ?2
-             UNION ALL SELECT 1 FROM audit_told WHERE device = ?1 AND chain = ?3 AND number = ?2",
+            "SELECT number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number = ?2
+             UNION ALL SELECT last FROM audit_gone WHERE device = ?1 AND chain = ?3 AND ?2 BETWEEN first AND last",
         )?;
-        while next.exists(params![device_name, highest + 1, chain])? {
-            highest += 1;
+        while let Some(reached) =
+            next.query_row(params![device_name, highest + 1, chain], |row| row.get(0)).optional()?
+        {
+            highest = reached;
         }
         if highest > before {
             self.tx.execute("UPDATE devices SET audited = ?2 WHERE device = ?1", params![device_name, highest])?;
         }
         let mut statement = self.tx.prepare_cached(
-            "SELECT number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number > ?2
-             UNION SELECT number FROM audit_told WHERE device = ?1 AND chain = ?3 AND number > ?2
-             ORDER BY number LIMIT 65",
+            "SELECT number, number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number > ?2
+             UNION SELECT first, last FROM audit_gone WHERE device = ?1 AND chain = ?3 AND last > ?2
+             ORDER BY 1 LIMIT 65",
         )?;
         let mut expected = highest + 1;
         let mut missing = Vec::new();
-        for kept in statement.query_map(params![device.as_str(), highest, chain], |row| row.get::<_, i64>(0))? {
-            let kept = kept?;
-            while expected < kept && missing.len() < MISSING_MAX {
+        let span = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        for span in statement.query_map(params![device.as_str(), highest, chain], span)? {
+            let (first, last) = span?;
+            while expected < first && missing.len() < MISSING_MAX {
                 missing.push(from_sql(expected));
                 expected += 1;
             }
-            expected = kept + 1;
+            expected = expected.max(last + 1);
         }
         Ok(Shown { chain: from_sql(chain), highest: from_sql(highest), missing })
     }

@@ -118,11 +118,12 @@ CREATE TABLE audit_ended (                 -- chains that an operator has ended 
     PRIMARY KEY (device, chain)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE audit_told (                  -- records that the device itself told as lost: waited for no more
+CREATE TABLE audit_gone (                  -- records that the device itself tells as gone: waited for no more
     device TEXT NOT NULL REFERENCES devices,
     chain  INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    PRIMARY KEY (device, chain, number)
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    PRIMARY KEY (device, chain, first, last)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;

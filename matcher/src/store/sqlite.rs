@@ -11,7 +11,7 @@ use crate::files;
 /// Tables of version 2.
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables, kept in the file's `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long one program waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 

@@ -43,18 +43,32 @@ fn a_record_of_a_number_beyond_all_sense_breaks_nothing() {
 }
 
 #[test]
-fn what_a_device_tells_as_lost_holds_up_nothing() {
+fn what_a_device_tells_as_gone_holds_up_nothing_and_a_loss_closes_no_gap() {
     let (mut site, kiosk) = ready();
     let started = || AuditEntry::Started { version: "1".into(), boot: [1; 16] };
     let first = kiosk.record(1, [0; 32], started());
     let fifth = kiosk.record(5, [5; 32], started());
-    let told = kiosk.record(6, hash_of(&fifth), AuditEntry::Lost { count: 2 });
-    let again = kiosk.record(7, hash_of(&told), AuditEntry::Lost { count: 1 });
-    for (bytes, reach) in
-        [(&first, (1, vec![])), (&fifth, (1, vec![2, 3, 4])), (&told, (3, vec![4])), (&again, (7, vec![]))]
-    {
-        assert_eq!(receipt(&site.handle(&kiosk, Lane::Audit, bytes, NOW)), reach);
+    let lost = kiosk.record(6, hash_of(&fifth), AuditEntry::Lost { count: 3 });
+    let some = kiosk.record(7, hash_of(&lost), AuditEntry::Gone { first: 2, last: 3 });
+    let rest = kiosk.record(8, hash_of(&some), AuditEntry::Gone { first: 3, last: 4 });
+    for (bytes, kept, missing) in [
+        (&first, &first, vec![]),
+        (&fifth, &first, vec![2, 3, 4]),
+        (&lost, &first, vec![2, 3, 4]),
+        (&some, &first, vec![4]),
+        (&rest, &rest, vec![]),
+        (&fifth, &fifth, vec![]),
+    ] {
+        let out = site.handle(&kiosk, Lane::Audit, bytes, NOW);
+        let receipt: Receipt = read(&out, Lane::Receipt).unwrap();
+        let [number, answered] =
+            [kept, bytes].map(|bytes| [&first, &fifth, &lost, &some, &rest].iter().position(|it| *it == bytes));
+        let numbers = [1, 5, 6, 7, 8];
+        assert_eq!((receipt.highest, receipt.hash), (numbers[number.unwrap()], hash_of(kept)));
+        assert_eq!((receipt.answers, receipt.missing), (numbers[answered.unwrap()], missing));
     }
+    let notes: Vec<_> = site.ledger().into_iter().map(|line| line["note"].clone()).collect();
+    assert!(notes.contains(&"records 2 to 3 are not on the device any more".into()), "{notes:?}");
 }
 
 #[test]

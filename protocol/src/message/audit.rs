@@ -40,10 +40,17 @@ pub enum AuditEntry {
         /// Version of the liveness policy that the device judges by; 0 without an attempt.
         policy_version: u32,
     },
-    /// Records were lost because the outbox was full.
+    /// Records were lost: the outbox was full, or damaged.
     Lost {
         /// How many.
         count: u64,
+    },
+    /// Records that the matcher misses and that are not on the device: none of them will come.
+    Gone {
+        /// Number of the first, from 1.
+        first: u64,
+        /// Number of the last; before this record's own.
+        last: u64,
     },
     /// The agent started.
     Started {
@@ -62,8 +69,13 @@ const NUMBER_MAX: u64 = 1 << 53;
 pub struct Receipt {
     /// The device addressed.
     pub device: DeviceId,
-    /// All records up to this number are kept.
+    /// This record is kept, and so is every one before it that is not told as [`AuditEntry::Gone`]; 0 for none.
     pub highest: u64,
+    /// SHA-256 of the signed record `highest`: whoever holds another record of this number goes on keeping its own; zeros
+    /// for none.
+    pub hash: Hash,
+    /// Number of the record that this answers, from 1; whatever was sent before it has come, or is missing.
+    pub answers: u64,
     /// Numbers after `highest` that are missing before one that is kept, ascending; at most 64.
     pub missing: Vec<u64>,
     /// The matcher's clock, Unix milliseconds.
@@ -78,6 +90,10 @@ fields! {
         4 => entry,
     }
     rule "only the first record follows none": |it| (it.number == 1) == (it.previous == Hash::default());
+    rule "what is gone comes in order, before the record that tells it": |it| match it.entry {
+        AuditEntry::Gone { first, last } => first <= last && last < it.number,
+        AuditEntry::Attempt { .. } | AuditEntry::Lost { .. } | AuditEntry::Started { .. } => true,
+    };
 }
 
 choice! {
@@ -94,16 +110,20 @@ choice! {
         }
         1 => Lost { 1 => count, }
         2 => Started { 1 => version: Text(1, 40), 2 => boot, }
+        3 => Gone { 1 => first: Within(1, NUMBER_MAX as i128), 2 => last, }
     }
 }
 
 fields! {
     Receipt {
         1 => device,
-        2 => highest,
-        3 => missing: List(0, 64),
-        4 => server_time_ms,
+        2 => highest: Within(0, NUMBER_MAX as i128),
+        3 => hash,
+        4 => answers: Within(1, NUMBER_MAX as i128),
+        5 => missing: List(0, 64),
+        6 => server_time_ms,
     }
+    rule "only a receipt for nothing has no hash": |it| (it.highest == 0) == (it.hash == Hash::default());
     rule "missing numbers ascend and lie above the highest": |it| ascending_after(it.highest, &it.missing);
 }
 

@@ -177,11 +177,16 @@ fn rules_between_fields_are_checked() {
     bad("challenge-ends-early", Kind::Challenge, Cannot, &early, "message: a challenge ends after it was made");
     let unchained = bent(&s::audit_attempt(), |v| set(v, 3, vec![0; 32]));
     bad("audit-unchained", Kind::AuditRecord, Cannot, &unchained, "message: only the first record follows none");
-    let unknown = bent(&s::audit_lost(), |v| set(v, 4, vec![Value::Integer(3), Value::Map(BTreeMap::new())]));
-    bad("audit-unknown-entry", Kind::AuditRecord, Refuses, &unknown, "entry: 3 is no AuditEntry");
-    let unsorted = bent(&s::receipt(), |v| set(v, 3, vec![Value::Integer(43), Value::Integer(42)]));
+    let unknown = bent(&s::audit_lost(), |v| set(v, 4, vec![Value::Integer(4), Value::Map(BTreeMap::new())]));
+    bad("audit-unknown-entry", Kind::AuditRecord, Refuses, &unknown, "entry: 4 is no AuditEntry");
+    let unsorted = bent(&s::receipt(), |v| set(v, 5, vec![Value::Integer(43), Value::Integer(42)]));
     let words = "message: missing numbers ascend and lie above the highest";
     bad("receipt-unsorted", Kind::Receipt, Cannot, &unsorted, words);
+    let hashless = bent(&s::receipt(), |v| set(v, 3, vec![0; 32]));
+    bad("receipt-without-hash", Kind::Receipt, Cannot, &hashless, "message: only a receipt for nothing has no hash");
+    let ahead = bent(&s::audit_gone(), |v| set(v, 2, 7));
+    let words = "message: what is gone comes in order, before the record that tells it";
+    bad("audit-gone-ahead", Kind::AuditRecord, Cannot, &ahead, words);
     let consent = bent(&s::challenge_request(), |v| set(inner(v, 7), 2, 1));
     bad("consent-ends-early", Kind::ChallengeRequest, Cannot, &consent, "consent: a consent ends after it was given");
 }

@@ -248,8 +248,19 @@ pub(crate) fn audit_lost() -> AuditRecord {
     audit(3, AuditEntry::Lost { count: 17 })
 }
 
+pub(crate) fn audit_gone() -> AuditRecord {
+    audit(9, AuditEntry::Gone { first: 5, last: 7 })
+}
+
 pub(crate) fn receipt() -> Receipt {
-    Receipt { device: device(), highest: 40, missing: vec![42, 43], server_time_ms: NOW_MS }
+    Receipt {
+        device: device(),
+        highest: 40,
+        hash: sha256(b"record 40"),
+        answers: 44,
+        missing: vec![42, 43],
+        server_time_ms: NOW_MS,
+    }
 }
 
 pub(crate) fn state() -> State {

@@ -202,9 +202,13 @@ pub(crate) fn audit_record() -> impl Strategy<Value = AuditRecord> {
             AuditEntry::Attempt { attempt, request, initiator, outcome, reason, started_ms, ended_ms, policy_version }
         }),
         any::<u64>().prop_map(|count| AuditEntry::Lost { count }),
+        (1..3u64).prop_map(|first| AuditEntry::Gone { first, last: 2 }),
         ("[0-9.]{1,40}", uniform16(any::<u8>())).prop_map(|(version, boot)| AuditEntry::Started { version, boot }),
     ];
-    (device(), 1..4u64, entry).prop_map(|(device, number, entry)| AuditRecord { device, ..s::audit(number, entry) })
+    (device(), 1..4u64, entry).prop_map(|(device, number, entry)| {
+        let number = if matches!(entry, AuditEntry::Gone { .. }) { 3 } else { number };
+        AuditRecord { device, ..s::audit(number, entry) }
+    })
 }
 
 pub(crate) fn state() -> impl Strategy<Value = State> {
@@ -240,14 +244,17 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
 }
 
 pub(crate) fn receipt() -> impl Strategy<Value = Receipt> {
-    (device(), 0..1000u64, proptest::collection::btree_set(1001..u64::MAX, 0..=64), any::<u64>()).prop_map(
-        |(device, highest, missing, server_time_ms)| Receipt {
+    let numbers = (0..1000u64, 1..1000u64, proptest::collection::btree_set(1001..u64::MAX, 0..=64));
+    (device(), numbers, hash(), any::<u64>()).prop_map(|(device, (highest, answers, missing), hash, server_time_ms)| {
+        Receipt {
             device,
             highest,
+            hash: if highest == 0 { [0; 32] } else { hash },
+            answers,
             missing: missing.into_iter().collect(),
             server_time_ms,
-        },
-    )
+        }
+    })
 }
 
 pub(crate) fn matcher_keys() -> impl Strategy<Value = MatcherKeys> {

@@ -40,6 +40,7 @@ fn every_message_has_its_bytes() {
     message("audit-record-started", &s::audit_started());
     message("audit-record-attempt", &s::audit_attempt());
     message("audit-record-lost", &s::audit_lost());
+    message("audit-record-gone", &s::audit_gone());
     message("receipt", &s::receipt());
     message("state", &s::state());
     message("event", &s::event());

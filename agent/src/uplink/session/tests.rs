@@ -245,7 +245,8 @@ fn audit_records_and_health_go_out_only_when_up() {
     let acts = session.step(at(3), Happened::Subscribed, 0);
     assert!(matches!(&acts[0], Act::PublishState(told) if *told == health));
     check(&mut session, 4, audit(), "send:up/audit");
-    let receipt = Receipt { device: "kiosk-7".parse().unwrap(), highest: 1, missing: vec![], server_time_ms: 5 };
+    let device = "kiosk-7".parse().unwrap();
+    let receipt = Receipt { device, highest: 1, hash: [1; 32], answers: 1, missing: vec![], server_time_ms: 5 };
     check(&mut session, 5, arrived(Arrival::Receipt(receipt)), "at-least receipt");
 }
 
