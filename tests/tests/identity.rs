@@ -9,7 +9,7 @@ use didar_agent::ask;
 use didar_agent::attempt::Event;
 use didar_agent::attempt::event::{Closing, Ending, Findings, Outcome};
 use didar_agent::config::Config;
-use didar_agent::edge::{Clock as _, Letter, Outbox as _, Uplink as _};
+use didar_agent::edge::{Clock as _, Letter, Uplink as _};
 use didar_agent::est::{self, Answer, EstError, Question};
 use didar_agent::identity::Identity;
 use didar_agent::identity::key::{self, Holder};
@@ -18,11 +18,9 @@ use didar_agent::time::SystemClock;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
-use didar_matcher::ca::{Ca, Validity};
 use didar_protocol::id::{DeviceId, Env, Iin, RequestId};
-use didar_protocol::message::{AuditEntry, Challenge, VerdictOutcome};
+use didar_protocol::message::{Challenge, VerdictOutcome};
 use didar_protocol::reason::Reason;
-use didar_tests::kiosk_app::KioskApp;
 use didar_tests::people::{self, ASTRONAUT};
 use didar_tests::process::Process;
 use didar_tests::site::{INITIATOR, KioskSite, Site};
@@ -172,140 +170,6 @@ async fn a_server_of_another_authority_is_told_nothing() -> Result<()> {
     assert!(said.contains("not issued by the pinned CA"), "{said}");
     assert!(kiosk.code_file().exists(), "the code is unspent");
     other.close()?;
-    site.close()
-}
-
-/// Looks every 100 ms, for a minute at most.
-async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, look: impl Fn() -> F) -> Result<T> {
-    for _ in 0..600 {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        pause().await;
-    }
-    anyhow::bail!("{what}: not within a minute")
-}
-
-#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-/// Starts the agent, waits until the centre holds the record of that start, and stops it.
-async fn start_and_tell(kiosk: &KioskSite) -> Result<()> {
-    let mut agent = kiosk.start()?;
-    let app = KioskApp::new(&kiosk.api);
-    until("the centre holds every record", || async {
-        let state = app.state().await?.body;
-        Ok((state["connected"] == true && state["unconfirmed_records"] == 0).then_some(()))
-    })
-    .await?;
-    agent.process.stop()?;
-    Ok(())
-}
-
-/// The numbers of this device's records, as they stand in the ledger, and the certificates that it was given.
-fn chain(site: &Site, device: &str) -> Result<(Vec<u64>, usize)> {
-    site.matcher(&["ledger", "verify", "--dir", &dir(site)?])?;
-    let (mut numbers, mut certificates) = (Vec::new(), 0);
-    for line in site.matcher(&["ledger", "export", "--dir", &dir(site)?])?.lines() {
-        let line: serde_json::Value = serde_json::from_str(line)?;
-        let entry = &line["entry"];
-        // A kiosk without a camera says so, and why; an alarm about its chain gives no such reason.
-        let alarming = entry["what"] == "alarm" && entry["device"] == device && entry["reason"].is_null();
-        anyhow::ensure!(!alarming, "an alarm: {entry}");
-        if entry["device"] == device && entry["what"] == "audited" {
-            numbers.push(entry["number"].as_u64().context("a number")?);
-        }
-        certificates += usize::from(entry["device"] == device && entry["what"] == "device-added");
-    }
-    Ok((numbers, certificates))
-}
-
-#[tokio::test]
-async fn a_new_signing_key_and_a_device_that_expired_break_no_chain() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::open(&folder.path().join("run"), &manifest())?;
-    let dir = dir(&site)?;
-    let kiosk = site.kiosk("kiosk-0004", &manifest(), folder.path(), site.broker().port(), 365)?;
-    start_and_tell(&kiosk).await?;
-
-    // Receipts by the new key count as those by the old one did.
-    let certificate = site.centre().join("matcher/matcher.pem");
-    let before = std::fs::read(&certificate)?;
-    assert!(site.matcher(&["keys", "rotate", "--signing", "--dir", &dir])?.contains("a new signing key"));
-    assert_ne!(std::fs::read(&certificate)?, before);
-    start_and_tell(&kiosk).await?;
-
-    // The certificate has ended: the device says so and is not heard, and keeps what it has to tell.
-    let device: DeviceId = kiosk.id().parse()?;
-    let keys = kiosk.folder().join("site");
-    let issued_ms = didar_matcher::time::now_ms() - 10 * 86_400_000;
-    let request = std::fs::read_to_string(keys.join("device.csr"))?;
-    let ended = Ca::open(&site.centre().join("ca"))?.sign_device(&request, &device, Validity { issued_ms, days: 1 })?;
-    std::fs::write(keys.join("device.pem"), ended)?;
-    let pem = keys.join("device.pem").display().to_string();
-    site.matcher(&["device", "add", "--certificate", &pem, "--initiator", INITIATOR, "--dir", &dir])?;
-    let mut agent = kiosk.start()?;
-    let log = kiosk.folder().join("agent.log");
-    until("the agent names its certificate", || async {
-        Ok(std::fs::read_to_string(&log)?.contains("refused our certificate (expired").then_some(()))
-    })
-    .await?;
-    agent.process.stop()?;
-
-    // Enrolled again with the operator's code, it goes on where it was.
-    let code = site.matcher(&["device", "invite", kiosk.id(), "--initiator", INITIATOR, "--dir", &dir])?;
-    kiosk.write_code(code.trim())?;
-    kiosk.enrol()?;
-    start_and_tell(&kiosk).await?;
-    assert_eq!(chain(&site, kiosk.id())?, (vec![1, 2, 3, 4], 3));
-    site.close()
-}
-
-#[tokio::test]
-async fn a_new_disk_keeps_its_records_until_the_operator_begins_a_new_chain() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::open(&folder.path().join("run"), &manifest())?;
-    let dir = dir(&site)?;
-    let kiosk = site.kiosk("kiosk-0006", &manifest(), folder.path(), site.broker().port(), 365)?;
-    start_and_tell(&kiosk).await?;
-    start_and_tell(&kiosk).await?;
-
-    // The key was restored on the new disk, the records were not, and another one waits there: signed in another boot, or
-    // it would be the old chain's first, byte by byte. The operator adds the device again.
-    let config = Config::read(&kiosk.config)?;
-    let outbox = config.state.join("outbox");
-    std::fs::remove_dir_all(&outbox)?;
-    let device: DeviceId = kiosk.id().parse()?;
-    let identity = Arc::new(Identity::open(&config.site, &device)?);
-    DiskOutbox::open(&outbox, device, identity, 100)?
-        .append(&AuditEntry::Started { version: "0.1.0".to_owned(), boot: [9; 16] })?;
-    let pem = kiosk.folder().join("site/device.pem").display().to_string();
-    site.matcher(&["device", "add", "--certificate", &pem, "--initiator", INITIATOR, "--dir", &dir])?;
-    let mut agent = kiosk.start()?;
-    site.wait_for_alarm("audit chain forks at record 1")?;
-    let app = KioskApp::new(&kiosk.api);
-    assert_eq!(app.state().await?.body["unconfirmed_records"], 2);
-    assert!(site.matcher(&["device", "new-chain", kiosk.id(), "--dir", &dir])?.contains("chain 2 begins"));
-    until("the records are receipted", || async {
-        Ok((app.state().await?.body["unconfirmed_records"] == 0).then_some(()))
-    })
-    .await?;
-    agent.process.stop()?;
-    site.matcher(&["ledger", "verify", "--dir", &dir])?;
-    let ledger = site.matcher(&["ledger", "export", "--dir", &dir])?;
-    let told: Vec<_> = ledger
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .map(|line| line["entry"].clone())
-        .filter(|entry| entry["what"] == "audited" || entry["what"] == "chain-begun")
-        .map(|entry| (entry["what"] == "audited", entry["number"].as_u64(), entry["chain"].as_u64()))
-        .collect();
-    let (old, new) = (None, Some(2));
-    let expected =
-        [(true, Some(1), old), (true, Some(2), old), (false, Some(2), new), (true, Some(1), new), (true, Some(2), new)];
-    assert_eq!(told, expected);
     site.close()
 }
 
