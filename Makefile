@@ -40,7 +40,7 @@ test-tpm: setup setup-tpm
 	cargo build --locked --workspace --bin didar-agent --bin didar-matcher --features didar-tests/tpm
 	cargo test --locked --workspace --features didar-tests/tpm --test tpm
 
-## check: format, lints, documentation, units, licences, fuzz targets
+## check: format, lints, documentation, units, fuzz targets, licences, advisories
 check: setup setup-tpm
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -50,11 +50,7 @@ check: setup setup-tpm
 	for overlay in firmware-config/boot/*.dts; do dtc -@ -q -I dts -O dtb -o /dev/null $$overlay || exit 1; done
 	systemd/verify.sh
 	cross/sbom.py target/sbom
-	@if cargo deny --version >/dev/null 2>&1; then \
-	  cargo deny check bans licenses sources || exit 1; \
-	  if cargo deny fetch db >/dev/null 2>&1; then cargo deny check advisories; \
-	  else echo "check: the advisories' database cannot be had, advisories not checked"; fi; \
-	else echo "check: cargo-deny is not installed, licences not checked (cargo install --locked cargo-deny)"; fi
+	cross/deny.sh
 
 ## bench: time per stage and ratios against the raw model invocations; target/bench/summary.json
 bench: build

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# deny.sh: licences, sources and bans of every dependency, and the advisories about them where their database can be
+# fetched. Installs cargo-deny (some minutes) where it is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=0.20.2
+if ! cargo deny --version >/dev/null 2>&1; then
+  cargo install --quiet --locked "cargo-deny@$version"
+fi
+cargo deny check bans licenses sources
+if cargo deny fetch db >/dev/null 2>&1; then
+  cargo deny check advisories
+else
+  echo "deny: the advisories' database cannot be had, advisories not checked"
+fi
