@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # deny.sh: licences, sources and bans of every dependency, and the advisories about them where their database can be
-# fetched. Installs cargo-deny (some minutes) where it is missing.
+# fetched. Installs cargo-deny (some minutes) where that version is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=0.20.2
-if ! cargo deny --version >/dev/null 2>&1; then
+if [ "$(cargo deny --version 2>/dev/null)" != "cargo-deny $version" ]; then
   cargo install --quiet --locked "cargo-deny@$version"
 fi
 cargo deny check bans licenses sources

@@ -2,16 +2,18 @@
 //!
 //! **Not here:** decisions. An edge does what it is told and reports what happened.
 
+mod outbox;
+
 use std::time::Duration;
 
 use didar_protocol::id::{AttemptId, Hash, RequestId};
 use didar_protocol::light_code::Light;
-use didar_protocol::message::AuditEntry;
 use didar_protocol::reason::Reason;
 use didar_vision::PixelFormat;
 
 use crate::screen::Area;
 use crate::time::Moment;
+pub use outbox::{Missed, Outbox, OutboxError};
 
 /// One picture of the camera: lent, until the next one is asked for.
 pub struct Frame<'a> {
@@ -358,99 +360,6 @@ pub enum UplinkError {
     /// The uplink's task has ended.
     #[error("the uplink has stopped")]
     Stopped,
-}
-
-/// The store of audit records. Numbers, chains and signs them; what it returns is on the disk.
-pub trait Outbox: Send {
-    /// Keeps a record; returns its number, after it is flushed to the disk.
-    ///
-    /// # Errors
-    /// The record is not kept.
-    fn append(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError>;
-
-    /// Keeps the record that is to be appended should the device stop before an attempt's record is; on the disk when
-    /// this returns. It takes the place of an earlier one.
-    ///
-    /// # Errors
-    /// It is not kept: nobody can be served.
-    fn intend(&mut self, entry: &AuditEntry) -> Result<(), OutboxError>;
-
-    /// Up to `limit` records without receipt, in order, from number `from` on.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError>;
-
-    /// The matcher holds every record up to number `up_to`, whose hash this is: forget them, but never the chain's head.
-    /// `false` where another record has this number here, or none yet: then nothing is forgotten.
-    ///
-    /// # Errors
-    /// The store cannot be read or written; the records stay, and repeats are harmless.
-    fn acknowledge(&mut self, up_to: u64, hash: &Hash) -> Result<bool, OutboxError>;
-
-    /// The matcher misses record `number`. Where it was issued and is not here any more, a new record tells so of it and
-    /// of those right behind it that are gone too; `false` where it can still be sent.
-    ///
-    /// # Errors
-    /// The record is not kept.
-    fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError>;
-
-    /// Number of the next record, and the hash of the last one.
-    fn head(&self) -> (u64, Hash);
-
-    /// The latest signed server time that was stored, Unix milliseconds; 0 if none.
-    fn signed_time(&self) -> u64;
-
-    /// Stores a signed server time.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    fn keep_signed_time(&mut self, unix_ms: u64) -> Result<(), OutboxError>;
-
-    /// Writes everything to the disk; the last call before the process ends.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    fn flush(&mut self) -> Result<(), OutboxError>;
-
-    /// Makes the store usable again after a failure, with everything that was kept.
-    ///
-    /// # Errors
-    /// The store still cannot be written: try again later.
-    fn mend(&mut self) -> Result<(), OutboxError>;
-}
-
-/// Why a record was not kept or not read.
-#[derive(Debug, thiserror::Error)]
-pub enum OutboxError {
-    /// The store's files cannot be used.
-    #[error("outbox {path}: {cause}; check the disk's space, whether it is mounted writable, and the folder's owner")]
-    Store {
-        /// Where.
-        path: std::path::PathBuf,
-        /// What the store said.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A record could not be signed or encoded.
-    #[error("cannot sign audit record {number}: {cause}")]
-    Sign {
-        /// Which record.
-        number: u64,
-        /// Why.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Stored bytes are not what was written.
-    #[error("outbox {path} is damaged at record {number}: {why}")]
-    Damaged {
-        /// Where.
-        path: std::path::PathBuf,
-        /// Which record.
-        number: u64,
-        /// What is wrong.
-        why: String,
-    },
 }
 
 /// The clocks. Shared by threads.

@@ -22,7 +22,7 @@ use didar_protocol::id::{DeviceId, Hash};
 use didar_protocol::message::AuditEntry;
 use didar_protocol::seal::Signer;
 
-use crate::edge::{Health, Outbox, OutboxError};
+use crate::edge::{Health, Missed, Outbox, OutboxError};
 pub use disk::{Change, Disk, DiskError, Pair};
 use store::Store;
 
@@ -126,8 +126,8 @@ impl Outbox for DiskOutbox {
         lock(&self.store).acknowledge(up_to, hash)
     }
 
-    /// Kept in a full outbox too: nothing leaves it before the matcher knows that it waits for nothing.
-    fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError> {
+    /// A full outbox keeps it too: nothing leaves before the matcher knows that it waits for nothing.
+    fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError> {
         lock(&self.store).tell_gone(number)
     }
 

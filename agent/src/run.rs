@@ -104,6 +104,8 @@ pub struct LoopState {
     under_way: VecDeque<u64>,
     /// The missing number that was gone back to last: every receipt behind it names it again. Zero is none.
     gone_back: u64,
+    /// The missing number that was told as gone last, and the record that tells it.
+    told_gone: Option<(u64, u64)>,
     /// When letters without receipt are sent again.
     resend: Option<Moment>,
     connected: bool,
@@ -214,7 +216,7 @@ impl Agent {
                 self.state.connected = false;
                 self.state.resend = None;
             }
-            Event::Receipt(receipt) => self.confirm(receipt),
+            Event::Receipt(receipt) => return self.confirm(receipt).err().map(Event::Fault),
             Event::Requested(_) | Event::Cancelled(_) | Event::Stopping | Event::Unsent(_) | Event::Guided(..) => {}
             Event::FaceSteady(_) | Event::FaceLost(_) | Event::Proven(_) | Event::Refuted(_) => {}
             Event::Replied(_) | Event::Fault(_) | Event::Mended(_) | Event::Tick => {}

@@ -125,16 +125,22 @@ async fn a_long_backlog_arrives_in_order_without_a_flood() {
 #[tokio::test(start_paused = true)]
 async fn a_backlog_with_holes_arrives_and_what_is_gone_is_told() {
     let holes = &[1, 40, 41, 42, 90, 499];
-    let kiosk = Kiosk::start(Script { backlog: 500, holes, ..Script::default() });
-    kiosk.pass(Duration::from_secs(1)).await;
-    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
-    let seen = kiosk.stop().await;
-    let (starts, told): (Vec<_>, Vec<_>) =
-        seen.records.iter().partition(|entry| matches!(entry, AuditEntry::Started { .. }));
-    assert_eq!(starts.len(), 494);
     let gone = |first, last| AuditEntry::Gone { first, last };
-    assert_eq!(told, [&AuditEntry::Lost { count: 6 }, &gone(1, 1), &gone(40, 42), &gone(90, 90), &gone(499, 499)]);
-    assert!(seen.audits_sent < 700, "{} were sent", seen.audits_sent);
+    let lost = [AuditEntry::Lost { count: 6 }, gone(1, 1), gone(40, 42), gone(90, 90), gone(499, 499)];
+    for (deaf_to_audits, late_receipts) in [(0, false), (40, false), (0, true)] {
+        let kiosk = Kiosk::start(Script { backlog: 500, holes, deaf_to_audits, late_receipts, ..Script::default() });
+        // The link breaks while a hole is open.
+        kiosk.unplug().await;
+        kiosk.plug().await;
+        kiosk.pass(Duration::from_secs(1)).await;
+        kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+        let seen = kiosk.stop().await;
+        let (starts, told): (Vec<_>, Vec<_>) =
+            seen.records.into_iter().partition(|entry| matches!(entry, AuditEntry::Started { .. }));
+        assert_eq!(starts.len(), 494);
+        assert_eq!(told, lost, "{deaf_to_audits} {late_receipts}");
+        assert!(seen.audits_sent < 1200, "{} were sent", seen.audits_sent);
+    }
 }
 
 #[tokio::test(start_paused = true)]

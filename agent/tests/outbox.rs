@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use didar_agent::edge::Outbox;
+use didar_agent::edge::{Missed, Outbox};
 use didar_agent::outbox::DiskOutbox;
 use didar_protocol::id::{DeviceId, Hash, RequestId, sha256};
 use didar_protocol::message::{AuditEntry, AuditRecord, Kind, Message, Outcome};
@@ -78,7 +78,7 @@ fn started() -> AuditEntry {
     AuditEntry::Started { version: "0.1.0".to_owned(), boot: [7; 16] }
 }
 
-/// A receipt for everything up to this record, if it is here.
+/// A receipt for everything up to this record; nothing for one that has its receipt already.
 fn acknowledge(outbox: &mut DiskOutbox, number: u64) {
     if let Some((_, bytes)) = outbox.unacknowledged(number, 1).unwrap().first().filter(|letter| letter.0 == number) {
         assert!(outbox.acknowledge(number, &sha256(bytes)).unwrap());
@@ -228,20 +228,37 @@ fn only_the_chains_own_records_can_be_acknowledged() {
 }
 
 #[test]
-fn what_is_asked_for_and_gone_is_told_in_a_full_outbox_too() {
+fn what_is_missed_and_lost_is_told_in_a_full_outbox_too_and_nothing_else_is() {
     let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
     let mut outbox = device.open_for(folder.path(), 6);
-    append(&mut outbox, 8);
-    acknowledge(&mut outbox, 3);
-    append(&mut outbox, 3);
-    assert_eq!(outbox.held(), 6);
-    for here in [4, 10, 11, u64::MAX] {
-        assert!(!outbox.tell_gone(here).unwrap(), "{here}: is here, or will be");
+    append(&mut outbox, 6);
+    acknowledge(&mut outbox, 1);
+    drop(outbox);
+    let broken = tempfile::tempdir().unwrap();
+    copy(folder.path(), broken.path());
+    let store = sled::open(broken.path().join("letters")).unwrap();
+    for number in 3..=4_u64 {
+        assert!(store.remove([b"L".as_slice(), &number.to_be_bytes()].concat()).unwrap().is_some());
     }
-    assert!(outbox.tell_gone(2).unwrap());
-    let records = device.records(&outbox, Gaps::None);
-    assert_eq!(records.last().unwrap().entry, AuditEntry::Gone { first: 2, last: 3 });
-    assert_eq!((outbox.held(), outbox.untold()), (7, 1));
+    drop(store);
+    // The loss itself is record 7.
+    let mut outbox = device.open_for(broken.path(), 6);
+    append(&mut outbox, 3);
+    assert_eq!((outbox.held(), outbox.untold()), (6, 1));
+    for (number, missed) in [
+        (1, Missed::Other),
+        (2, Missed::Here),
+        (3, Missed::Told(10)),
+        (4, Missed::Told(11)),
+        (9, Missed::Here),
+        (12, Missed::Other),
+        (u64::MAX, Missed::Other),
+    ] {
+        assert_eq!(outbox.tell_gone(number).unwrap(), missed, "{number}");
+    }
+    let told: Vec<_> = device.records(&outbox, Gaps::Allowed).into_iter().map(|record| record.entry).collect();
+    assert_eq!(told[6..], [AuditEntry::Gone { first: 3, last: 4 }, AuditEntry::Gone { first: 4, last: 4 }]);
+    assert_eq!((outbox.held(), outbox.untold()), (8, 1));
 }
 
 #[test]

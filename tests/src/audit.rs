@@ -5,6 +5,7 @@
 //! **Start** with [`Witnessed::audit`].
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use didar_matcher::ledger::{Entry, What};
 use didar_protocol::id::RequestId;
@@ -120,12 +121,14 @@ impl Witnessed {
             findings.grants += u64::from(request.told.as_deref() == Some("grant"));
         }
         let mut records: Vec<Record<'_>> = Vec::new();
+        let mut gone = Vec::new();
         let mut decided: HashMap<&str, Decided> = HashMap::new();
         for entry in entries {
             let attempt = entry.attempt.as_deref();
             match (entry.what, attempt) {
                 (What::Audited, _) => {
                     records.push((entry.number.unwrap_or(0), entry.request.as_deref(), entry.outcome.as_deref()));
+                    gone.extend(entry.note.as_deref().and_then(told_gone));
                     if let Some(attempt) = attempt {
                         decided.entry(attempt).or_default().audited = entry.outcome.clone();
                     }
@@ -138,6 +141,9 @@ impl Witnessed {
                 _ => {}
             }
         }
+        // What is told as lost did not come.
+        let has_come = |span: &RangeInclusive<u64>| records.iter().any(|(number, ..)| span.contains(number));
+        findings.troubles += gone.iter().filter(|span| has_come(span)).count() as u64;
         self.check_records(records, &mut findings);
         for verdict in decided.values() {
             verdict.check(&mut findings);
@@ -172,6 +178,12 @@ impl Witnessed {
         let missing = self.requests.iter().zip(recorded).filter(|(request, recorded)| !recorded && !request.unsure);
         findings.lost += missing.count() as u64;
     }
+}
+
+/// Which records a record tells as lost.
+fn told_gone(note: &str) -> Option<RangeInclusive<u64>> {
+    let (first, last) = note.strip_prefix("records ")?.split_once(" are lost on the device")?.0.split_once(" to ")?;
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// What breaks on purpose, and is to be alarmed: a disk, a clock, or the simulated devices on a machine that is too busy

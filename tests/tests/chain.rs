@@ -175,7 +175,10 @@ async fn a_backlog_with_holes_arrives_and_the_ledger_says_what_will_not() -> Res
         waiting.append(&AuditEntry::Started { version: "0.1.0".to_owned(), boot: [9; 16] })?;
     }
     drop(waiting);
-    let store = sled::open(Config::read(&kiosk.config)?.state.join("outbox/letters"))?;
+    let letters = Config::read(&kiosk.config)?.state.join("outbox/letters");
+    // The store's own threads may hold its lock a little longer than its handle.
+    std::fs::File::open(letters.join("db"))?.lock()?;
+    let store = sled::open(letters)?;
     for number in (3..=4_u64).chain(40..=109) {
         let letter = [b"L".as_slice(), &number.to_be_bytes()].concat();
         anyhow::ensure!(store.remove(letter)?.is_some(), "record {number} was not there");
@@ -183,15 +186,21 @@ async fn a_backlog_with_holes_arrives_and_the_ledger_says_what_will_not() -> Res
     drop(store);
     start_and_tell(&kiosk).await?;
 
-    // Then a loss is told, the agent's start, and what the centre misses.
+    // Besides what was left: the loss, the agent's start, and what the centre missed.
     let entries = ledger(&site, kiosk.id())?;
     let expected = [1, 2].into_iter().chain(5..=39).chain(110..=125);
-    assert_eq!(records(&entries), expected.map(|number| ("audited", number, 1)).collect::<Vec<_>>());
+    let mut told = records(&entries);
+    told.sort_unstable();
+    assert_eq!(told, expected.map(|number| ("audited", number, 1)).collect::<Vec<_>>());
     assert!(alarms(&entries).contains(&"audit records 3 to 4 are missing"), "{:?}", alarms(&entries));
     let audited = entries.iter().filter(|entry| entry["what"] == "audited");
     let notes: Vec<_> = audited.filter_map(|entry| entry["note"].as_str()).collect();
-    let gone = |first, last| format!("records {first} to {last} are not on the device any more");
-    assert!(notes.ends_with(&[&gone(3, 4), &gone(40, 109)]), "{notes:?}");
-    assert!(notes.contains(&"72 records lost on the device"), "{notes:?}");
+    for note in [
+        "72 records lost on the device",
+        "records 3 to 4 are lost on the device",
+        "records 40 to 109 are lost on the device",
+    ] {
+        assert!(notes.contains(&note), "{notes:?}");
+    }
     site.close()
 }

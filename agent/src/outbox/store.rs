@@ -14,7 +14,7 @@ use super::disk::{Change, Disk, DiskError};
 use super::salvage::{self, Found};
 use super::standing::Standing;
 use crate::ask;
-use crate::edge::OutboxError;
+use crate::edge::{Missed, OutboxError};
 
 /// Least step by which a later signed time is worth a write: a clock needs no better start after a power cut.
 const SIGNED_TIME_STEP_MS: u64 = 60_000;
@@ -112,7 +112,12 @@ impl Store {
 
     pub(super) fn letters(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
         let mut letters = Vec::new();
-        let found = self.disk.range(&letter_key(from), &letter_key(u64::MAX), limit);
+        let last = self.standing.next - 1;
+        if from > last {
+            return Ok(letters);
+        }
+        // What lies behind is of a write that failed half-way: its number is used again.
+        let found = self.disk.range(&letter_key(from), &letter_key(last), limit);
         for (_, value) in found.map_err(|cause| self.failed(cause))? {
             let (number, bytes) = salvage::read_letter(&value).ok_or_else(|| OutboxError::Damaged {
                 path: self.disk.place().to_owned(),
@@ -153,17 +158,16 @@ impl Store {
         Ok(true)
     }
 
-    pub(super) fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError> {
-        let Standing { next, lost, .. } = self.standing;
-        if number >= next {
-            return Ok(false);
+    pub(super) fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError> {
+        let Standing { next, lost, acknowledged, .. } = self.standing;
+        if number <= acknowledged || number >= next {
+            return Ok(Missed::Other);
         }
         let here = self.letters(number, 1)?.first().map_or(next, |(here, _)| *here);
         if here == number {
-            return Ok(false);
+            return Ok(Missed::Here);
         }
-        self.append(&AuditEntry::Gone { first: number, last: here - 1 }, lost)?;
-        Ok(true)
+        self.append(&AuditEntry::Gone { first: number, last: here - 1 }, lost).map(Missed::Told)
     }
 
     pub(super) fn connected(&mut self) -> Result<u64, OutboxError> {

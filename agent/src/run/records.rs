@@ -7,10 +7,10 @@ use didar_protocol::light_code::Light;
 use didar_protocol::message::{AuditEntry, Challenge, Outcome, Receipt};
 use didar_protocol::reason::Reason;
 
-use super::{Agent, logged};
+use super::{Agent, LoopState, logged};
 use crate::ask;
 use crate::attempt::event::{Event, Request};
-use crate::edge::Letter;
+use crate::edge::{Letter, Missed, OutboxError};
 use crate::time::Moment;
 
 /// Audit records under way without a receipt.
@@ -147,13 +147,15 @@ impl Agent {
         }
     }
 
-    pub(super) fn confirm(&mut self, receipt: &Receipt) {
+    /// # Errors
+    /// What must be told of a lost record cannot be kept.
+    pub(super) fn confirm(&mut self, receipt: &Receipt) -> Result<(), Reason> {
         match self.outbox.acknowledge(receipt.highest, &receipt.hash) {
             Ok(true) => {}
             // For another disk, whose last records were still under way.
             Ok(false) => {
                 tracing::warn!(record = receipt.highest, "a receipt for a record that is not of this chain: ignored");
-                return;
+                return Ok(());
             }
             Err(error) => {
                 logged(Reason::StorageFault, &error);
@@ -165,28 +167,41 @@ impl Agent {
         let (next, _) = self.outbox.head();
         let all_confirmed = receipt.highest.saturating_add(1) >= next;
         self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
-        let come = receipt.highest.max(receipt.answers);
-        while self.state.under_way.front().is_some_and(|number| *number <= come) {
-            self.state.under_way.pop_front();
-        }
-        if let Some(&first) = receipt.missing.first().filter(|first| **first != self.state.gone_back) {
-            self.go_back(first);
-        }
+        let LoopState { under_way, sent, gone_back, .. } = &mut self.state;
+        // What was sent in turn before it has come, or is missing.
+        let in_turn = if under_way.contains(&receipt.answers) { receipt.answers } else { 0 };
+        under_way.retain(|number| *number > receipt.highest.max(in_turn));
+        let missing = receipt.missing.first().copied();
+        let missing = missing.filter(|first| first != gone_back && first <= sent && !under_way.contains(first));
+        let done = missing.map_or(Ok(()), |first| self.go_back(first));
         self.drain();
+        done
     }
 
-    /// What the matcher misses is sent again, with everything after it, or told as gone; once, though the receipt for
-    /// each record behind it says so.
-    fn go_back(&mut self, missing: u64) {
-        match self.outbox.tell_gone(missing) {
-            Ok(true) => tracing::error!(record = missing, "a record that the matcher misses is not here any more"),
-            Ok(false) => self.send_from(missing.saturating_sub(1)),
-            Err(error) => {
-                logged(Reason::StorageFault, &error);
-                return;
+    /// What the matcher misses is sent again, with everything after it; once, though the receipt for each record behind it
+    /// says so. What is lost is told, at once: behind a long backlog it would come too late.
+    fn go_back(&mut self, missing: u64) -> Result<(), Reason> {
+        let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
+        let known = self.state.told_gone.filter(|(first, _)| *first == missing);
+        let missed = match known {
+            Some((_, number)) => Missed::Told(number),
+            None => self.outbox.tell_gone(missing).map_err(failed)?,
+        };
+        match missed {
+            Missed::Here => self.send_from(missing - 1),
+            Missed::Told(number) => {
+                if known.is_none() {
+                    tracing::error!(record = missing, "a record that the matcher misses is lost");
+                    self.state.told_gone = Some((missing, number));
+                }
+                for (number, bytes) in self.outbox.unacknowledged(number, 1).map_err(failed)? {
+                    self.post(Letter::Audit { number, bytes });
+                }
             }
+            Missed::Other => return Ok(()),
         }
         self.state.gone_back = missing;
+        Ok(())
     }
 
     pub(super) fn unconfirmed(&self) -> u64 {

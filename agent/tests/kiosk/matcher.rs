@@ -1,6 +1,6 @@
 //! The other end of the wire: opens, verifies, answers at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use didar_agent::attempt::event::Event;
@@ -27,6 +27,8 @@ pub(crate) struct Matcher {
     records: BTreeMap<u64, (Hash, AuditEntry)>,
     /// Everything up to here is kept, or gone.
     reached: u64,
+    /// What is still to come once more.
+    late: VecDeque<Receipt>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -45,7 +47,16 @@ impl Matcher {
         device_key: VerifyingKey,
         seen: Arc<Mutex<Seen>>,
     ) -> Self {
-        Self { script, events, device_key, pair: pair(), records: BTreeMap::new(), reached: 0, seen }
+        Self {
+            script,
+            events,
+            device_key,
+            pair: pair(),
+            records: BTreeMap::new(),
+            reached: 0,
+            late: VecDeque::new(),
+            seen,
+        }
     }
 
     fn open<M: Message>(&self, bytes: &[u8]) -> (M, Hash) {
@@ -91,7 +102,7 @@ impl Matcher {
         verdict
     }
 
-    fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Event> {
+    fn receipt(&mut self, number: u64, bytes: &[u8]) -> Option<Receipt> {
         let mut script = self.script.lock().unwrap();
         if script.deaf_to_audits > 0 {
             script.deaf_to_audits -= 1;
@@ -109,14 +120,14 @@ impl Matcher {
         let last = self.records.range(..=self.reached).next_back();
         let (highest, hash) = last.map_or((0, [0; 32]), |(number, (hash, _))| (*number, *hash));
         let missing = (self.reached + 1..number).find(|number| self.comes_after(number - 1).is_none());
-        Some(Event::Receipt(Receipt {
+        Some(Receipt {
             device: device(),
             highest,
             hash,
             answers: number,
             missing: missing.into_iter().collect(),
             server_time_ms: NOW_MS,
-        }))
+        })
     }
 
     /// The entry after this number, or that there will be none; `None` while it is missing.
@@ -135,11 +146,16 @@ impl Uplink for Matcher {
             Letter::Attempt { bytes, .. } => self.verdict(&bytes),
             Letter::Audit { number, bytes } => {
                 self.seen.lock().unwrap().audits_sent += 1;
-                self.receipt(number, &bytes)
+                let receipt = self.receipt(number, &bytes);
+                if self.script.lock().unwrap().late_receipts {
+                    self.late.extend(receipt.clone());
+                }
+                receipt.map(Event::Receipt)
             }
             Letter::Health(_) => None,
         };
-        answer.into_iter().for_each(|event| self.events.try_send(event).unwrap());
+        let late = if self.late.len() > 3 { self.late.pop_front() } else { None };
+        answer.into_iter().chain(late.map(Event::Receipt)).for_each(|event| self.events.try_send(event).unwrap());
         Ok(())
     }
 

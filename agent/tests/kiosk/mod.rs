@@ -2,6 +2,7 @@
 
 mod matcher;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use didar_agent::ask::Draft;
 use didar_agent::attempt::event::{Event, Finding, Findings, Language, Proof, ProofOrder, Refutation};
 use didar_agent::attempt::{Limits, Machine};
-use didar_agent::edge::{Clock, LampError, Lamps, Outbox, OutboxError, Switching};
+use didar_agent::edge::{Clock, LampError, Lamps, Missed, Outbox, OutboxError, Switching};
 use didar_agent::journal::{Ended, Entry, Journal, Standing};
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{Eyes, Order};
@@ -51,6 +52,8 @@ pub(crate) struct Script {
     pub(crate) backlog: u32,
     /// Of those, the numbers that damage took out of the store.
     pub(crate) holes: &'static [u64],
+    /// Each receipt comes once more, after the next three.
+    pub(crate) late_receipts: bool,
 }
 
 impl Default for Script {
@@ -64,6 +67,7 @@ impl Default for Script {
             store_failures: 0,
             backlog: 0,
             holes: &[],
+            late_receipts: false,
         }
     }
 }
@@ -385,7 +389,10 @@ fn judged(order: ProofOrder, live: bool) -> Event {
 
 /// Takes letters out of the outbox in this folder, as damage does.
 fn take_out(folder: &Path, numbers: &[u64]) {
-    let store = sled::open(folder.join("letters")).unwrap();
+    let letters = folder.join("letters");
+    // The store's own threads may hold its lock a little longer than its handle.
+    File::open(letters.join("db")).unwrap().lock().unwrap();
+    let store = sled::open(letters).unwrap();
     for number in numbers {
         let key = [b"L".as_slice(), &number.to_be_bytes()].concat();
         assert!(store.remove(key).unwrap().is_some());
@@ -419,7 +426,7 @@ impl Outbox for FailingOutbox {
         self.real.acknowledge(up_to, hash)
     }
 
-    fn tell_gone(&mut self, number: u64) -> Result<bool, OutboxError> {
+    fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError> {
         self.real.tell_gone(number)
     }
 

@@ -47,14 +47,18 @@ impl Centre {
         }
         self.loose.remove(device);
         let new = place != AuditPlace::Repeat;
+        let mut out = Vec::new();
         if new {
             work.keep_audit(&record, &hash, bytes, place, now_ms)?;
-            if let AuditEntry::Gone { first, last } = record.entry {
-                work.wait_no_more(device, first, last)?;
-            }
         }
-        let reach = work.audit_reach(device)?;
-        let mut out = Vec::new();
+        let mut reach = work.audit_reach(device)?;
+        // Of a repeat too: what was missing before it may have come since.
+        if let AuditEntry::Gone { first, last } = record.entry
+            && work.wait_no_more(device, first, last)?
+        {
+            out.extend(self.hear_gone(work, device, first, last, now_ms)?);
+            reach = work.audit_reach(device)?;
+        }
         if receipt == Receipting::Now {
             // A repeat speaks for itself and what came before it: a device whose disk is an older copy of itself has other
             // records after it.
@@ -97,6 +101,19 @@ impl Centre {
         *since = None;
         let note = format!("record {number} follows none that is here; cure: didar-matcher device new-chain --from");
         Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?])
+    }
+
+    fn hear_gone(
+        &mut self,
+        work: &Work<'_>,
+        device: &DeviceId,
+        first: u64,
+        last: u64,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let note = format!("audit records {first} to {last} will never come: the device lost them");
+        let tidings = Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None);
+        self.warn(work, Worry::Gone, tidings, now_ms)
     }
 
     fn receipt(
@@ -145,7 +162,7 @@ impl Centre {
             }
             AuditEntry::Lost { count } => entry.note = Some(format!("{count} records lost on the device")),
             AuditEntry::Gone { first, last } => {
-                entry.note = Some(format!("records {first} to {last} are not on the device any more"));
+                entry.note = Some(format!("records {first} to {last} are lost on the device"));
             }
             AuditEntry::Started { version, .. } => entry.note = Some(format!("agent {version} started")),
         }
@@ -189,11 +206,8 @@ impl Centre {
                 );
             }
             AuditEntry::Gone { first, last } => {
-                let note =
-                    format!("audit records {first} to {last} will never come: they are not on the device any more");
-                out.push(
-                    self.tell(Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None), now_ms)?,
-                );
+                let note = format!("record {}: records {first} to {last} are lost on the device", record.number);
+                out.push(self.tell(Tidings::new(EventKind::Audited, Reason::None, note).of(device, None), now_ms)?);
             }
             AuditEntry::Started { version, .. } => {
                 let note = format!("record {}: agent {version} started", record.number);

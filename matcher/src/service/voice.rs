@@ -47,6 +47,8 @@ pub(super) enum Worry {
     Foreign,
     /// Audit records are missing.
     Gap,
+    /// Audit records will never come.
+    Gone,
     /// An audit record contradicts its chain.
     Fork,
     /// The device heard somebody who is not of this site.

@@ -6,7 +6,7 @@
 
 use didar_protocol::id::{DeviceId, Hash};
 use didar_protocol::message::AuditRecord;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::sqlite::{StoreError, Work, from_sql, to_sql};
 
@@ -40,7 +40,7 @@ pub enum AuditPlace {
 pub struct Shown {
     /// Which of its chains: 1, and one more for each that an operator has begun.
     pub chain: u64,
-    /// Everything up to this number is here.
+    /// Everything up to this number is here, or told as gone.
     pub highest: u64,
     /// Numbers after it that are missing before one that is here, at most 64.
     pub missing: Vec<u64>,
@@ -60,6 +60,8 @@ struct Chain {
     number: i64,
     /// It begins after this record; `None` until one has shown it.
     after: Option<i64>,
+    /// Every record of it up to this one is here, or told as gone.
+    audited: i64,
 }
 
 /// Most missing numbers that one receipt names.
@@ -88,7 +90,9 @@ impl Work<'_> {
             Some(after) => number == after + 1,
             None => number == 1 || self.has_ended(device, number - 1, &record.previous)?,
         };
-        if begins || self.is_here(device, &chain, number - 1, &record.previous)? == Some(false) {
+        // Behind what is gone nothing shows what came before.
+        let waited_for = number == chain.audited + 1;
+        if begins || waited_for || self.is_here(device, &chain, number - 1, &record.previous)? == Some(false) {
             return Ok(AuditPlace::Follows);
         }
         let begun = chain.after.is_some();
@@ -189,8 +193,10 @@ impl Work<'_> {
     fn chain(&self, device: &DeviceId) -> Result<Chain, StoreError> {
         Ok(self
             .tx
-            .prepare_cached("SELECT chain, after FROM devices WHERE device = ?1")?
-            .query_row([device.as_str()], |row| Ok(Chain { number: row.get(0)?, after: row.get(1)? }))?)
+            .prepare_cached("SELECT chain, after, audited FROM devices WHERE device = ?1")?
+            .query_row([device.as_str()], |row| {
+                Ok(Chain { number: row.get(0)?, after: row.get(1)?, audited: row.get(2)? })
+            })?)
     }
 
     /// Whether a chain that has ended holds this record, with everything before it.
@@ -220,17 +226,18 @@ impl Work<'_> {
             .exists(params![device, chain.number])?)
     }
 
-    /// A device tells that records of the chain that it is writing are not with it any more: what is gone for good must
-    /// not hold up the receipts of all that follows.
+    /// A device tells that these records of the chain that it is writing are lost: what is gone for good must not hold up
+    /// the receipts of all that follows. `false` where others are missing before them, or none of them is: the device
+    /// tells again what a receipt says is missing.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn wait_no_more(&self, device: &DeviceId, first: u64, last: u64) -> Result<(), StoreError> {
-        self.tx.execute(
-            "INSERT OR IGNORE INTO audit_gone SELECT device, chain, ?2, ?3 FROM devices WHERE device = ?1",
+    pub fn wait_no_more(&self, device: &DeviceId, first: u64, last: u64) -> Result<bool, StoreError> {
+        let changed = self.tx.execute(
+            "UPDATE devices SET audited = ?3 WHERE device = ?1 AND ?2 <= audited + 1 AND audited < ?3",
             params![device.as_str(), to_sql(first), to_sql(last)],
         )?;
-        Ok(())
+        Ok(changed == 1)
     }
 
     /// Number and hash of the last record up to `highest` that is in the chain which the device is writing; 0 and zeros
@@ -261,33 +268,28 @@ impl Work<'_> {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let before = highest;
-        let mut next = self.tx.prepare_cached(
-            "SELECT number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number = ?2
-             UNION ALL SELECT last FROM audit_gone WHERE device = ?1 AND chain = ?3 AND ?2 BETWEEN first AND last",
-        )?;
-        while let Some(reached) =
-            next.query_row(params![device_name, highest + 1, chain], |row| row.get(0)).optional()?
-        {
-            highest = reached;
+        let mut next = self
+            .tx
+            .prepare_cached("SELECT 1 FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number = ?2")?;
+        while next.exists(params![device_name, highest + 1, chain])? {
+            highest += 1;
         }
         if highest > before {
             self.tx.execute("UPDATE devices SET audited = ?2 WHERE device = ?1", params![device_name, highest])?;
         }
         let mut statement = self.tx.prepare_cached(
-            "SELECT number, number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number > ?2
-             UNION SELECT first, last FROM audit_gone WHERE device = ?1 AND chain = ?3 AND last > ?2
-             ORDER BY 1 LIMIT 65",
+            "SELECT number FROM audit WHERE device = ?1 AND chain = ?3 AND fork = 0 AND number > ?2
+             ORDER BY number LIMIT 65",
         )?;
         let mut expected = highest + 1;
         let mut missing = Vec::new();
-        let span = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-        for span in statement.query_map(params![device.as_str(), highest, chain], span)? {
-            let (first, last) = span?;
-            while expected < first && missing.len() < MISSING_MAX {
+        for kept in statement.query_map(params![device.as_str(), highest, chain], |row| row.get::<_, i64>(0))? {
+            let kept = kept?;
+            while expected < kept && missing.len() < MISSING_MAX {
                 missing.push(from_sql(expected));
                 expected += 1;
             }
-            expected = expected.max(last + 1);
+            expected = kept + 1;
         }
         Ok(Shown { chain: from_sql(chain), highest: from_sql(highest), missing })
     }

@@ -8,7 +8,7 @@ CREATE TABLE devices (
     online    INTEGER NOT NULL DEFAULT 0,
     chain     INTEGER NOT NULL DEFAULT 1,  -- of audit records, the one that is being written
     after     INTEGER DEFAULT 0,           -- that chain begins after this number; NULL until a record has shown it
-    audited   INTEGER NOT NULL DEFAULT 0,  -- every record of that chain up to this number is here
+    audited   INTEGER NOT NULL DEFAULT 0,  -- every record of that chain up to this number is here, or told as gone
     added_ms  INTEGER NOT NULL
 ) STRICT;
 
@@ -113,18 +113,11 @@ CREATE INDEX audit_forks ON audit (device, chain) WHERE fork = 1;
 CREATE TABLE audit_ended (                 -- chains that an operator has ended by beginning the next
     device   TEXT NOT NULL REFERENCES devices,
     chain    INTEGER NOT NULL,
-    reached  INTEGER NOT NULL,             -- every record of it up to this number is here
+    reached  INTEGER NOT NULL,             -- as devices.audited
     ended_ms INTEGER NOT NULL,
     PRIMARY KEY (device, chain)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE audit_gone (                  -- records that the device itself tells as gone: waited for no more
-    device TEXT NOT NULL REFERENCES devices,
-    chain  INTEGER NOT NULL,
-    first  INTEGER NOT NULL,
-    last   INTEGER NOT NULL,
-    PRIMARY KEY (device, chain, first, last)
-) STRICT, WITHOUT ROWID;
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::vault::{Vault, VaultError};
 use crate::files;
 
-/// Tables of version 2.
+/// Tables of version [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables, kept in the file's `user_version`.
 const VERSION: i64 = 3;

@@ -145,6 +145,29 @@ fn a_new_chain_whose_beginning_is_lost_is_named_and_begins_where_the_operator_sa
 }
 
 #[test]
+fn behind_what_is_gone_records_of_a_revoked_key_are_kept_too() {
+    let (mut site, kiosk) = ready();
+    let old = chain(&kiosk, 0, [0; 32], 5, 1);
+    send(&mut site, &kiosk, &old[..2], NOW);
+    let work = site.service.store().begin().unwrap();
+    assert!(work.revoke_device(&kiosk.id, NOW).unwrap());
+    work.commit().unwrap();
+    let renewed = site.kiosk("kiosk-1");
+    // Record 3 is lost on the device, 4 and 5 wait there.
+    let waits = |site: &mut Site, at_ms| send(site, &kiosk, &old[3..], at_ms);
+    assert_eq!(waits(&mut site, NOW).0, [0, 0]);
+    let next = chain(&renewed, 5, hash_of(&old[4]), 1, 1);
+    assert_eq!(send(&mut site, &renewed, &next, NOW).0, [2]);
+    let gone = renewed.record(7, hash_of(&next[0]), AuditEntry::Gone { first: 3, last: 3 });
+    let (receipts, heard) = send(&mut site, &renewed, &[gone.clone(), gone], NOW);
+    assert_eq!(
+        (receipts, heard),
+        (vec![2, 2], vec!["audit records 3 to 3 will never come: the device lost them".to_owned()])
+    );
+    assert_eq!(waits(&mut site, NOW + 20_000).0, [4, 7]);
+}
+
+#[test]
 fn a_record_that_waited_while_its_key_was_revoked_is_kept_and_nothing_else_of_that_key() {
     let (mut site, kiosk) = ready();
     let records = chain(&kiosk, 0, [0; 32], 4, 1);

@@ -45,7 +45,7 @@ pub enum AuditEntry {
         /// How many.
         count: u64,
     },
-    /// Records that the matcher misses and that are not on the device: none of them will come.
+    /// Records that the matcher misses and that the device has lost: none of them will come.
     Gone {
         /// Number of the first, from 1.
         first: u64,
