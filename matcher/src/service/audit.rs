@@ -201,9 +201,8 @@ impl Centre {
             }
             AuditEntry::Lost { count } => {
                 let note = format!("the device lost {count} audit records: its outbox was full or damaged");
-                out.push(
-                    self.tell(Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None), now_ms)?,
-                );
+                let tidings = Tidings::new(EventKind::Alarm, Reason::StorageFault, note).of(device, None);
+                out.extend(self.warn(work, Worry::Lost, tidings, now_ms)?);
             }
             AuditEntry::Gone { first, last } => {
                 let note = format!("record {}: records {first} to {last} are lost on the device", record.number);

@@ -47,6 +47,8 @@ pub(super) enum Worry {
     Foreign,
     /// Audit records are missing.
     Gap,
+    /// Audit records were lost on the device, by its count.
+    Lost,
     /// Audit records will never come.
     Gone,
     /// An audit record contradicts its chain.
