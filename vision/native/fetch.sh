@@ -44,7 +44,8 @@ install_missing() {
     local needed=(python3=python3 pip3=python3-pip cc=build-essential g++=build-essential
         /usr/include/stdio.h=build-essential pkg-config=pkg-config
         /usr/include/openssl/ssl.h=libssl-dev)
-    [[ -n ${LIBCLANG_PATH:-} ]] || needed+=('/usr/lib/llvm-*/lib/libclang*.so*=libclang-dev')
+    # Not libclang-cpp.so, which comes with LLVM's tools and which bindgen cannot use.
+    [[ -n ${LIBCLANG_PATH:-} ]] || needed+=('/usr/lib/llvm-*/lib/libclang[.-][!c]*=libclang-dev')
     "$root/cross/install.sh" "${needed[@]}"
 }
 

@@ -147,6 +147,8 @@ impl Agent {
         }
     }
 
+    /// Lets go of what the matcher holds, sends again what it misses, and goes on.
+    ///
     /// # Errors
     /// What must be told of a lost record cannot be kept.
     pub(super) fn confirm(&mut self, receipt: &Receipt) -> Result<(), Reason> {
@@ -194,7 +196,9 @@ impl Agent {
                     tracing::error!(record = missing, "a record that the matcher misses is lost");
                     self.state.told_gone = Some((missing, number));
                 }
-                for (number, bytes) in self.outbox.unacknowledged(number, 1).map_err(failed)? {
+                // A receipt may have come for it meanwhile: then there is nothing to tell again.
+                let found = self.outbox.unacknowledged(number, 1).map_err(failed)?;
+                if let Some((_, bytes)) = found.into_iter().find(|(found, _)| *found == number) {
                     self.post(Letter::Audit { number, bytes });
                 }
             }
