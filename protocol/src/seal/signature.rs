@@ -33,8 +33,7 @@ pub fn sign_with_certificate(
     signer: &dyn Signer,
     certificate_der: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let chain = Value::Bytes(certificate_der.to_vec());
-    sign_under(kind, payload, signer, HeaderBuilder::new().value(HeaderParameter::X5Chain.to_i64(), chain).build())
+    sign_under(kind, payload, signer, along(certificate_der))
 }
 
 fn sign_under(kind: Kind, payload: &[u8], signer: &dyn Signer, unprotected: Header) -> Result<Vec<u8>, SealError> {
@@ -77,6 +76,10 @@ impl Signed {
         let mut signed = Self { kind, message, kid: Hash::default(), certificate: None };
         signed.kid = kid(&signed.message).ok_or(wrong("the protected header is not ES256 with a kid of 32 bytes"))?;
         signed.certificate = certificate(&signed.message).map_err(wrong)?;
+        // What nobody signed must not change the bytes either: their hash is a link of the chain of records.
+        if signed.certificate.is_some() && by_device(kind) {
+            return Err(wrong("a certificate came along: devices send none"));
+        }
         if signed.certificate.as_ref().is_some_and(|der| sha256(der) != signed.kid) {
             return Err(wrong("kid is not the hash of the certificate that came along"));
         }
@@ -144,10 +147,24 @@ fn kid(message: &CoseSign1) -> Option<Hash> {
 
 /// The one certificate of an unprotected header that is empty or exactly ours.
 fn certificate(message: &CoseSign1) -> Result<Option<Vec<u8>>, &'static str> {
-    match message.unprotected.rest.as_slice() {
-        _ if message.unprotected.is_empty() => Ok(None),
-        [(Label::Int(33), Value::Bytes(der))] => Ok(Some(der.clone())),
+    let unprotected = &message.unprotected;
+    match unprotected.rest.as_slice() {
+        _ if unprotected.is_empty() => Ok(None),
+        [(Label::Int(33), Value::Bytes(der))] if *unprotected == along(der) => Ok(Some(der.clone())),
         _ => Err("the unprotected header holds something else than one certificate (x5chain)"),
+    }
+}
+
+/// The unprotected header of a message with which a certificate goes: `x5chain` (RFC 9360) and nothing else.
+fn along(der: &[u8]) -> Header {
+    HeaderBuilder::new().value(HeaderParameter::X5Chain.to_i64(), Value::Bytes(der.to_vec())).build()
+}
+
+/// Whether devices send messages of this kind.
+const fn by_device(kind: Kind) -> bool {
+    match kind {
+        Kind::ChallengeRequest | Kind::Attempt | Kind::AuditRecord | Kind::State => true,
+        Kind::Challenge | Kind::Verdict | Kind::Receipt | Kind::Event | Kind::MatcherKeys => false,
     }
 }
 
@@ -191,10 +208,16 @@ mod tests {
     #[test]
     fn a_certificate_travels_along_and_must_be_the_kid_s() {
         let signer = signer(1);
-        let bytes = sign_with_certificate(Kind::State, b"payload", &signer, CERTIFICATE).unwrap();
-        assert_eq!(Signed::parse(Kind::State, &bytes).unwrap().certificate(), Some(CERTIFICATE));
-        let foreign = sign_with_certificate(Kind::State, b"payload", &signer, b"another").unwrap();
-        assert!(refusal(&foreign).contains("kid is not the hash"));
+        let with = |kind, der: &[u8]| sign_with_certificate(kind, b"payload", &signer, der).unwrap();
+        let bytes = with(Kind::Receipt, CERTIFICATE);
+        assert_eq!(Signed::parse(Kind::Receipt, &bytes).unwrap().certificate(), Some(CERTIFICATE));
+        let refusal = |kind, bytes: &[u8]| Signed::parse(kind, bytes).unwrap_err().to_string();
+        assert!(refusal(Kind::Receipt, &with(Kind::Receipt, b"another")).contains("kid is not the hash"));
+        let mut message = CoseSign1::from_slice(&bytes).unwrap();
+        message.unprotected.key_id = vec![1];
+        assert!(refusal(Kind::Receipt, &to_bytes(message)).contains("something else than one certificate"));
+        // Whoever passes a device's message on cannot make other bytes of it.
+        assert!(refusal(Kind::AuditRecord, &with(Kind::AuditRecord, CERTIFICATE)).contains("devices send none"));
     }
 
     #[test]
