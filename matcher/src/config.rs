@@ -116,6 +116,8 @@ pub struct LimitsConfig {
     pub person_unclear: u32,
     /// Everything but matches of one device, abandoned ones too; at least 1.
     pub device_failures: u32,
+    /// Requests of one device within a minute; at least 1.
+    pub requests_per_minute: u32,
 }
 
 /// Thresholds of the comparison.
@@ -288,9 +290,9 @@ impl Config {
                 "1 to 255",
             ),
             (
-                limits.person_unclear > 0 && limits.device_failures > 0,
-                "limits.person_unclear and device_failures",
-                format!("{} and {}", limits.person_unclear, limits.device_failures),
+                limits.person_unclear > 0 && limits.device_failures > 0 && limits.requests_per_minute > 0,
+                "limits.person_unclear, device_failures and requests_per_minute",
+                format!("{}, {} and {}", limits.person_unclear, limits.device_failures, limits.requests_per_minute),
                 "at least 1 each",
             ),
             (

@@ -7,11 +7,17 @@
 use std::collections::BTreeMap;
 
 use didar_protocol::id::Hash;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::store::{StoreError, Work};
+use crate::store::{Store, StoreError, Work, from_sql, to_sql};
+
+const LAST: &str = "SELECT number, previous, hash, entry FROM ledger ORDER BY number DESC LIMIT 1";
+const PAGE_OF: &str =
+    "SELECT number, previous, hash, entry FROM ledger WHERE number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
+/// Lines that are read in one transaction.
+const PAGE: i64 = 1000;
 
 /// One entry. Absent fields are not written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +65,9 @@ pub struct Entry {
     /// Which of the device's chains of records; absent for its first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<u64>,
+    /// In `decided`: false where the kiosk had ended the attempt by itself, so that nobody waits for the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<bool>,
     /// SHA-256 of the audit record or of the attempt's bytes, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
@@ -158,31 +167,50 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn append(&self, entry: &Entry) -> Result<u64, LedgerError> {
-        let last = self.ledger_lines("ORDER BY number DESC LIMIT 1", 0, &mut |_| Ok(()))?;
-        let (number, previous) = last.map_or((1, [0; 32]), |line| (line.number + 1, line.hash));
+        let (number, previous) = self.last_line()?.map_or((1, [0; 32]), |line| (line.number + 1, line.hash));
         let text = serde_json::to_string(entry)?;
         let hash = line_hash(&previous, number, &text);
-        self.tx().execute(
-            "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)",
-            params![i64::try_from(number).unwrap_or(i64::MAX), previous, hash, text],
-        )?;
+        self.tx()
+            .execute("INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)", params![to_sql(number), previous, hash, text])?;
         Ok(number)
     }
 
-    /// Reads every line in order.
+    fn last_line(&self) -> Result<Option<Line>, LedgerError> {
+        let mut statement = self.tx().prepare_cached(LAST)?;
+        Ok(statement.query_row([], read).optional()?)
+    }
+
+    /// The lines after this number and up to that one, in order; at most [`PAGE`].
+    fn page(&self, after: u64, until: u64) -> Result<Vec<Line>, LedgerError> {
+        let mut statement = self.tx().prepare_cached(PAGE_OF)?;
+        let rows = statement.query_map([to_sql(after), to_sql(until), PAGE], read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Store {
+    /// Reads every line that is there now, in order, and keeps nobody from writing meanwhile, however long `each` takes.
     ///
     /// # Errors
     /// When the database or `each` refuses.
-    pub fn each_line(&self, mut each: impl FnMut(&Line) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
-        self.ledger_lines("WHERE number > ?1 ORDER BY number", 0, &mut each)?;
-        Ok(())
+    pub fn each_line(&mut self, mut each: impl FnMut(&Line) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+        let until = self.look()?.last_line()?.map_or(0, |line| line.number);
+        let mut after = 0;
+        loop {
+            let page = self.look()?.page(after, until)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.number;
+            page.iter().try_for_each(&mut each)?;
+        }
     }
 
     /// Checks numbers and hashes from the first line to the last.
     ///
     /// # Errors
     /// Names the first line that does not hold.
-    pub fn verify_ledger(&self) -> Result<Checked, LedgerError> {
+    pub fn verify_ledger(&mut self) -> Result<Checked, LedgerError> {
         let mut checked = Checked { lines: 0, head: [0; 32] };
         self.each_line(|line| {
             let expected = checked.lines + 1;
@@ -197,29 +225,10 @@ impl Work<'_> {
         })?;
         Ok(checked)
     }
+}
 
-    fn ledger_lines(
-        &self,
-        order: &str,
-        after: i64,
-        each: &mut dyn FnMut(&Line) -> Result<(), LedgerError>,
-    ) -> Result<Option<Line>, LedgerError> {
-        let query = format!("SELECT number, previous, hash, entry FROM ledger {order}");
-        let mut statement = self.tx().prepare_cached(&query)?;
-        let mut rows = if query.contains("?1") { statement.query([after])? } else { statement.query([])? };
-        let mut last = None;
-        while let Some(row) = rows.next()? {
-            let line = Line {
-                number: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
-                previous: row.get(1)?,
-                hash: row.get(2)?,
-                text: row.get(3)?,
-            };
-            each(&line)?;
-            last = Some(line);
-        }
-        Ok(last)
-    }
+fn read(row: &Row<'_>) -> rusqlite::Result<Line> {
+    Ok(Line { number: from_sql(row.get(0)?), previous: row.get(1)?, hash: row.get(2)?, text: row.get(3)? })
 }
 
 fn line_hash(previous: &Hash, number: u64, text: &str) -> Hash {
@@ -233,12 +242,15 @@ fn line_hash(previous: &Hash, number: u64, text: &str) -> Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Store, make_store_key};
+    use didar_protocol::id::Env;
+
+    use crate::store::make_store_key;
 
     fn ledger() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         make_store_key(&folder.path().join("store.key")).unwrap();
-        let mut store = Store::open(&folder.path().join("a.sqlite"), &folder.path().join("store.key")).unwrap();
+        let mut store =
+            Store::open(&folder.path().join("a.sqlite"), &folder.path().join("store.key"), Env::Test).unwrap();
         let work = store.begin().unwrap();
         for at_ms in 1..=5 {
             assert_eq!(work.append(&Entry { at_ms, matcher: "m".into(), ..Entry::default() }).unwrap(), at_ms);
@@ -254,7 +266,7 @@ mod tests {
     #[test]
     fn a_whole_ledger_holds() {
         let (_folder, mut store) = ledger();
-        assert_eq!(store.begin().unwrap().verify_ledger().unwrap().lines, 5);
+        assert_eq!(store.verify_ledger().unwrap().lines, 5);
     }
 
     #[test]
@@ -270,7 +282,7 @@ mod tests {
             let (folder, mut store) = ledger();
             outside(&folder, "DROP TRIGGER ledger_stays; DROP TRIGGER ledger_keeps;").unwrap();
             outside(&folder, sql).unwrap();
-            store.begin().unwrap().verify_ledger().unwrap_err().to_string()
+            store.verify_ledger().unwrap_err().to_string()
         };
         assert_eq!(
             check("UPDATE ledger SET entry = replace(entry, '3', '4') WHERE number = 3"),

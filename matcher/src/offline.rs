@@ -35,7 +35,7 @@ fn config_of(place: &Place) -> anyhow::Result<Config> {
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Ok(Store::open(&config.store.database, &config.keys.store)?)
+    Ok(Store::open(&config.store.database, &config.keys.store, config.env)?)
 }
 
 fn entry(config: &Config, what: What) -> Entry {
@@ -64,15 +64,29 @@ pub(crate) fn enrol(arguments: &EnrolArguments) -> anyhow::Result<()> {
     let mut store = open_store(&config)?;
     let work = store.begin()?;
     let subject = work.make_subject(&arguments.iin, now_ms)?;
+    let person = Some(hex::encode(subject.person));
+    // A face that was granted by an earlier picture need not be this one's.
+    let replaced = work.forget_live(&subject.tag)?;
+    if replaced > 0 {
+        work.append(&Entry {
+            person: person.clone(),
+            number: Some(replaced as u64),
+            note: Some("another document's picture takes its place".into()),
+            ..entry(&config, What::Destroyed)
+        })?;
+    }
     let version = work.put_reference(&subject.tag, Source::Document, &reference, now_ms, expires_ms)?;
     let number = work.append(&Entry {
-        person: Some(hex::encode(subject.person)),
+        person,
         number: Some(version),
         hash: Some(hex::encode(reference.model)),
         note: Some(format!("consent text {:?}", arguments.consent)),
         ..entry(&config, What::Enrolled)
     })?;
     work.commit()?;
+    if replaced > 0 {
+        store.settle()?;
+    }
     say(format_args!("enrolled: version {version}, until {}, ledger line {number}", time::text(expires_ms)))?;
     Ok(())
 }
@@ -149,7 +163,8 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         }
         DeviceCommand::List { place } => {
             let mut store = open_store(&config_of(&place)?)?;
-            for listed in store.begin()?.devices()? {
+            let listed = store.look()?.devices()?;
+            for listed in listed {
                 let Listed { id, state, online, not_after_s, initiators } = listed;
                 let online = if online { "connected" } else { "gone" };
                 say(format_args!(
@@ -204,7 +219,8 @@ fn invite(device: &DeviceId, initiators: &[InitiatorId], hours: u32, place: &Pla
 
 fn pending(place: &Place) -> anyhow::Result<()> {
     let mut store = open_store(&config_of(place)?)?;
-    for Waiting { device, fingerprint, since_ms } in store.begin()?.waiting()? {
+    let waiting = store.look()?.waiting()?;
+    for Waiting { device, fingerprint, since_ms } in waiting {
         say(format_args!("{device}  {}  since {}", hex::encode(fingerprint), time::text(since_ms)))?;
     }
     Ok(())
@@ -313,13 +329,13 @@ pub(crate) fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
     match command {
         LedgerCommand::Verify { place } => {
             let mut store = open_store(&config_of(&place)?)?;
-            let checked = store.begin()?.verify_ledger()?;
+            let checked = store.verify_ledger()?;
             say(format_args!("{} lines hold; head {}", checked.lines, hex::encode(checked.head)))?;
         }
         LedgerCommand::Export { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             let mut out = std::io::stdout().lock();
-            store.begin()?.each_line(|line| {
+            store.each_line(|line| {
                 let hash = hex::encode(line.hash);
                 // A reader that went away ends the export at the end of this loop; the ledger is not harmed.
                 let _ = writeln!(out, "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}", line.number, line.text);

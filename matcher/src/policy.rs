@@ -78,7 +78,13 @@ pub(crate) mod tests {
             threshold: 0.4,
             threshold_class: 4,
             continuity: 0.35,
-            limits: LimitsConfig { window_s: 900, person_failures: 5, person_unclear: 15, device_failures: 50 },
+            limits: LimitsConfig {
+                window_s: 900,
+                person_failures: 5,
+                person_unclear: 15,
+                device_failures: 50,
+                requests_per_minute: 60,
+            },
             challenge: ChallengeConfig { lifetime_s: 60, verdict_s: 30, open_per_device: 4 },
             retention_ms: 86_400_000,
         }

@@ -79,7 +79,7 @@ pub async fn serve_site(
     let service = service(config)?;
     let (turned, turned_away) = mpsc::channel(TURNED_MAX);
     let broker = plan.start(launcher, turned.clone()).await?;
-    let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store)?);
+    let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store, config.env)?);
     let (end, ended) = watch::channel(false);
     let serving = async {
         let result = run(config, service, ready).await;
@@ -96,7 +96,7 @@ fn service(config: &Config) -> Result<Service, ServeError> {
     let identity = Identity::load(config)?;
     let portraits = VisionPortraits::load(config)?;
     let rules = Rules::new(config, portraits.threshold());
-    let store = Store::open(&config.store.database, &config.keys.store)?;
+    let store = Store::open(&config.store.database, &config.keys.store, config.env)?;
     Ok(Service::new(config.env, store, identity, rules, Box::new(portraits), Box::new(Policy::shipped())))
 }
 

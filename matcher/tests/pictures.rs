@@ -10,6 +10,7 @@ use didar_liveness::Recording;
 use didar_matcher::config::Config;
 use didar_matcher::reference::{Portraits as _, Source, VisionPortraits};
 use didar_matcher::site::{Site, Wishes};
+use didar_matcher::store::Store;
 use didar_protocol::light_code::{CodeShape, light_code};
 use didar_protocol::message::{Motion, PassiveSummary};
 use didar_protocol::transcript::{CameraFacts, LightTranscript, Spectrum};
@@ -61,6 +62,30 @@ fn a_portrait_becomes_a_reference_and_its_destruction_has_a_receipt() {
     assert!(out.starts_with("2 lines hold"));
     let (_, out, _) = run(&["ledger", "export", "--dir", dir]);
     assert!(out.lines().all(|line| !line.contains(IIN) && line.starts_with('{')));
+}
+
+#[test]
+fn another_picture_of_a_document_ends_what_was_made_by_the_first() {
+    let site = site();
+    let config = Config::read(&Site::new(site.path()).config()).unwrap();
+    let (hopper, astronaut) =
+        (models().join("build/faces/grace_hopper.png"), models().join("build/faces/astronaut.png"));
+    assert_eq!(enrol(site.path(), &astronaut).0, 0);
+    let live = VisionPortraits::load(&config).unwrap().document(&std::fs::read(&astronaut).unwrap()).unwrap();
+    let now_ms = didar_matcher::time::now_ms();
+    let mut store = Store::open(&config.store.database, &config.keys.store, config.env).unwrap();
+    let work = store.begin().unwrap();
+    let tag = work.tag(&IIN.parse().unwrap());
+    work.put_reference(&tag, Source::Live, &live, now_ms, now_ms + 1_000_000).unwrap();
+    work.commit().unwrap();
+    assert_eq!(enrol(site.path(), &hopper).0, 0);
+    let work = store.begin().unwrap();
+    assert!(!work.has_reference(&tag, Source::Live, now_ms).unwrap());
+    assert!(work.has_reference(&tag, Source::Document, now_ms).unwrap());
+    drop(work);
+    let mut told = Vec::new();
+    store.each_line(|line| Ok(told.push(line.text.contains(r#""what":"destroyed""#)))).unwrap();
+    assert_eq!(told, [false, true, false]);
 }
 
 #[test]

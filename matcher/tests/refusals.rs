@@ -210,7 +210,8 @@ impl Centre {
     fn kiosk(&self, id: &str) -> Kiosk {
         let kiosk = self.stranger(id);
         let mut store =
-            didar_matcher::store::Store::open(&self.config.store.database, &self.config.keys.store).unwrap();
+            didar_matcher::store::Store::open(&self.config.store.database, &self.config.keys.store, self.config.env)
+                .unwrap();
         let work = store.begin().unwrap();
         let certificate = Certificate::from_pem(&kiosk.certificate_pem).unwrap();
         work.add_device(&kiosk.id, &certificate, &["egov".parse().unwrap()], now_ms()).unwrap();

@@ -105,7 +105,7 @@ fn two_matchers_on_one_database_keep_everything_once() {
     });
     let expected = kiosks.iter().flat_map(|kiosk| (1..=60).map(|number| (kiosk.id.to_string(), number)));
     assert_eq!(audited(&mut site), expected.collect::<Vec<_>>());
-    site.service.store().begin().unwrap().verify_ledger().unwrap();
+    site.service.store().verify_ledger().unwrap();
 }
 
 /// Takes the ten seconds for which a matcher waits.
@@ -118,7 +118,7 @@ fn what_a_busy_database_kept_waiting_too_long_is_unanswered_and_answered_when_it
     let request = incoming(&kiosk, Lane::ChallengeRequest, kiosk.ask(&site.seal_key, request));
     let record = chain(&kiosk, 1).remove(0);
     let lines = site.ledger().len();
-    let mut other = Store::open(&site.config.store.database, &site.config.keys.store).unwrap();
+    let mut other = Store::open(&site.config.store.database, &site.config.keys.store, site.config.env).unwrap();
     let held = other.begin().unwrap();
     let unanswered = site.service.handle_together(&[&request, &record], || NOW);
     assert_eq!(unanswered, [vec![], vec![]]);

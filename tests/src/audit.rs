@@ -75,6 +75,8 @@ struct Request {
 #[derive(Default)]
 struct Decided {
     outcomes: Vec<String>,
+    /// The kiosk had ended the attempt by itself: nobody waits for the verdict.
+    unawaited: bool,
     audited: Option<String>,
     undelivered: u32,
 }
@@ -134,7 +136,9 @@ impl Witnessed {
                     }
                 }
                 (What::Decided, Some(attempt)) => {
-                    decided.entry(attempt).or_default().outcomes.extend(entry.outcome.clone());
+                    let decided = decided.entry(attempt).or_default();
+                    decided.outcomes.extend(entry.outcome.clone());
+                    decided.unawaited = entry.awaited == Some(false);
                 }
                 (What::Undelivered, Some(attempt)) => decided.entry(attempt).or_default().undelivered += 1,
                 (What::Alarm, _) => findings.troubles += u64::from(!is_fault(entry) && !is_gap(entry)),
@@ -218,9 +222,10 @@ impl Decided {
                 | ("inconclusive", "inconclusive")
                 | ("refuse", "refused")
         );
-        // A verdict on an attempt that the kiosk had ended by itself is an acknowledgement: nobody waits for it.
-        let ended_there = matches!(verdict.as_str(), "inconclusive" | "refuse") && self.undelivered == 0;
-        let marked = if same { self.undelivered == 0 } else { self.undelivered == 1 || ended_there };
+        // A verdict on an attempt that the kiosk had ended by itself is an acknowledgement.
+        let ended_there = matches!(verdict.as_str(), "inconclusive" | "refuse") && self.unawaited;
+        let marks = u32::from(!same && !ended_there);
+        let marked = self.undelivered == marks;
         findings.wrong_outcome += u64::from(!marked || (shown == "grant" && verdict != "match"));
     }
 }

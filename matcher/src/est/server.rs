@@ -86,7 +86,7 @@ impl EstServer {
     /// Names what cannot be used.
     pub async fn open(config: &Config, enrolment: &EnrolmentConfig) -> Result<Self, ServerError> {
         let ca = Ca::open(&enrolment.ca)?;
-        let store = Store::open(&config.store.database, &config.keys.store)?;
+        let store = Store::open(&config.store.database, &config.keys.store, config.env)?;
         let desk = Desk::new(ca, store, config.id.clone(), enrolment.days);
         let mut roots = RootCertStore::empty();
         roots.add(desk.authority().clone()).map_err(TlsError::Unusable)?;

@@ -8,7 +8,7 @@ use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
 use super::intake::Letter;
-use super::voice::Tidings;
+use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, ServiceError, stage_name};
 use crate::consent;
 use crate::identity::{SpeakError, random};
@@ -70,6 +70,9 @@ impl Centre {
             };
             let left = self.rules.attempts_left(self.failures(work, &earlier.subject.tag, device, now_ms)?);
             return Ok(vec![self.refusal(device, request_hash, reason, left, now_ms)?]);
+        }
+        if !self.pace.admits(device, self.rules.limits.requests_per_minute, now_ms) {
+            return self.hold_back(work, device, request_hash, now_ms);
         }
         match self.examine(work, &request, now_ms)? {
             Ok((subject, stage)) => self.challenge(work, &request, request_hash, subject, stage, now_ms),
@@ -204,6 +207,22 @@ impl Centre {
         let device = &letter.device.id;
         let mut out = self.distrust(work, Some(device), why, now_ms)?;
         out.insert(0, self.refusal(device, *request_hash, reason, 0, now_ms)?);
+        Ok(out)
+    }
+
+    /// Refuses one request too many. It has no line of its own in the ledger: that would grow as somebody likes.
+    fn hold_back(
+        &mut self,
+        work: &Work<'_>,
+        device: &DeviceId,
+        request_hash: Hash,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let most = self.rules.limits.requests_per_minute;
+        let note = format!("more than {most} requests within a minute: refused unread");
+        let tidings = Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None);
+        let mut out = self.warn(work, Worry::Flood, tidings, now_ms)?;
+        out.insert(0, self.refusal(device, request_hash, Reason::TooManyFailures, 0, now_ms)?);
         Ok(out)
     }
 

@@ -63,7 +63,7 @@ impl Centre {
 
     /// The answer where the challenge is no longer open: a repeat, another body, or too late.
     fn closed(
-        &self,
+        &mut self,
         work: &Work<'_>,
         challenge: &Issued,
         body_hash: &Hash,
@@ -79,10 +79,9 @@ impl Centre {
                 let reason = Reason::ChallengeSpent;
                 let replayed = spent.body_hash == *body_hash;
                 let note = if replayed { "replayed attempt" } else { "another attempt on a spent challenge" };
-                self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
-                let tidings = Tidings::new(EventKind::Alarm, reason, note);
-                let alarm = self.tell(tidings.of(device, Some(*attempt)), now_ms)?;
-                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, alarm]))
+                let refusal = self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?;
+                let alarm = self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
+                Ok(Some([refusal].into_iter().chain(alarm).collect()))
             }
             Closing::Open | Closing::Abandoned => {
                 let reason = Reason::ChallengeExpired;
@@ -90,10 +89,9 @@ impl Centre {
                     self.abandon(work, challenge, now_ms)?;
                 }
                 let note = "attempt after its challenge's end";
-                self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
-                let tidings = Tidings::new(EventKind::Alarm, reason, note);
-                let event = self.tell(tidings.of(device, Some(*attempt)).decided(VerdictOutcome::Refuse), now_ms)?;
-                Ok(Some(vec![self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?, event]))
+                let refusal = self.refuse_attempt(device, *attempt, *nonce, reason, now_ms)?;
+                let alarm = self.note_refused(work, challenge, body_hash, (reason, note), now_ms)?;
+                Ok(Some([refusal].into_iter().chain(alarm).collect()))
             }
         }
     }
@@ -131,6 +129,7 @@ impl Centre {
             what: What::Decided,
             outcome: Some(outcome.name().into()),
             reason: Some(reason.name().into()),
+            awaited: (!awaited).then_some(false),
             figures: figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             hash: Some(hex::encode(body_hash)),
             policy: Some(self.witness.policy_version()),
@@ -176,22 +175,28 @@ impl Centre {
         Ok(())
     }
 
+    /// Writes down and alarms that an attempt came for a challenge that has ended; many of one device are counted, as every
+    /// alarm that can be caused at will.
     fn note_refused(
-        &self,
+        &mut self,
         work: &Work<'_>,
         challenge: &Issued,
         body_hash: &Hash,
         (reason, note): (Reason, &str),
         now_ms: u64,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<Option<Outgoing>, ServiceError> {
+        let Some(note) = self.voice.due_note(Worry::Ended, Some(&challenge.device), note, now_ms) else {
+            return Ok(None);
+        };
         work.append(&Entry {
             what: What::Refused,
             reason: Some(reason.name().into()),
-            note: Some(note.into()),
+            note: Some(note.clone()),
             hash: Some(hex::encode(body_hash)),
             ..self.entry_of(challenge, now_ms)
         })?;
-        Ok(())
+        let tidings = Tidings::new(EventKind::Alarm, reason, note).of(&challenge.device, Some(challenge.attempt));
+        Ok(Some(self.tell(tidings.decided(VerdictOutcome::Refuse), now_ms)?))
     }
 
     fn refuse_attempt(

@@ -214,22 +214,28 @@ impl Centre {
             }
         }
         if reach.missing.is_empty() {
-            out.extend(self.mark_untold(work, device, now_ms)?);
+            out.extend(self.mark_untold(work, work.never_told(device)?, now_ms)?);
         }
         Ok(out)
     }
 
     /// Verdicts whose showing no record will ever tell.
-    fn mark_untold(&self, work: &Work<'_>, device: &DeviceId, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+    pub(super) fn mark_untold(
+        &self,
+        work: &Work<'_>,
+        untold: Vec<Issued>,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
         let mut out = Vec::new();
-        for challenge in work.never_told(device)? {
-            let note = "verdict not delivered: the record that would tell is lost";
+        for challenge in untold {
+            let note = "verdict not delivered: the record that would tell is lost, or its device is gone";
             work.append(&Entry {
                 what: What::Undelivered,
                 note: Some(note.into()),
                 ..self.entry_of(&challenge, now_ms)
             })?;
-            let tidings = Tidings::new(EventKind::Audited, Reason::None, note).of(device, Some(challenge.attempt));
+            let tidings =
+                Tidings::new(EventKind::Audited, Reason::None, note).of(&challenge.device, Some(challenge.attempt));
             out.push(self.tell(tidings, now_ms)?);
         }
         Ok(out)

@@ -9,6 +9,7 @@ mod attempt;
 mod audit;
 mod examine;
 mod intake;
+mod pace;
 mod state;
 mod voice;
 
@@ -25,7 +26,9 @@ use crate::ledger::{Entry, LedgerError, What};
 use crate::policy::Rules;
 use crate::reference::Portraits;
 use crate::store::{Failure, Notice, Store, StoreError, Work};
+use crate::time;
 
+use pace::Pace;
 pub use voice::Counters;
 use voice::{Tidings, Voice};
 
@@ -67,6 +70,9 @@ struct Centre {
     portraits: Box<dyn Portraits>,
     witness: Box<dyn Witness>,
     voice: Voice,
+    pace: Pace,
+    /// When certificates that have run out were last looked for, milliseconds.
+    looked_ms: u64,
     /// What devices last said is broken; those with nothing broken are not in it.
     broken: BTreeMap<DeviceId, Vec<Reason>>,
     /// Since when devices send records of a new chain without its beginning, milliseconds; `None` once that was told.
@@ -85,6 +91,12 @@ enum Receipting {
 /// What messages have in common is one transaction, and so one wait for the disk: for so long at most, milliseconds, so
 /// that neither their answers nor other programs wait longer for it.
 const TOGETHER_MS: u64 = 20;
+
+/// A verdict of which no record has told for so long will be told of by none: a device without a link keeps a month.
+const UNTOLD_MS: u64 = 45 * 86_400_000;
+
+/// How often certificates that have run out are looked for, milliseconds.
+const LOOK_MS: u64 = 60_000;
 
 /// Why a message could not be handled: our fault, not the sender's.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +130,8 @@ impl Service {
                 portraits,
                 witness,
                 voice: Voice::default(),
+                pace: Pace::default(),
+                looked_ms: 0,
                 broken: BTreeMap::new(),
                 loose: BTreeMap::new(),
             },
@@ -255,6 +269,8 @@ impl Service {
                 )?,
             );
         }
+        out.extend(centre.mark_untold(&work, work.untold_since(now_ms.saturating_sub(UNTOLD_MS))?, now_ms)?);
+        out.extend(centre.tell_run_out(&work, now_ms)?);
         let destroyed = work.destroy_expired(now_ms)?;
         for (_, references) in &destroyed {
             work.append(&Entry {
@@ -320,6 +336,22 @@ impl Centre {
             tidings = tidings.of(device, None);
         }
         Ok(self.tell(tidings, at_ms)?)
+    }
+
+    /// Alarms for devices whose certificate has ended and that did not renew it.
+    fn tell_run_out(&mut self, work: &Work<'_>, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+        if now_ms.abs_diff(self.looked_ms) < LOOK_MS {
+            return Ok(Vec::new());
+        }
+        self.looked_ms = now_ms;
+        let mut out = Vec::new();
+        for (device, until_s) in work.run_out(now_ms)? {
+            let until = time::text(until_s * 1000);
+            let note =
+                format!("the device's certificate ended {until} and was not renewed: enrol it again or revoke it");
+            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device), note })?);
+        }
+        Ok(out)
     }
 
     /// Closes a challenge that nobody used: it counts against the device, because probing is never free.

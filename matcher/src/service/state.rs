@@ -8,7 +8,6 @@ use didar_protocol::reason::Reason;
 
 use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, ServiceError};
-use crate::ledger::{Entry, What};
 use crate::store::{Notice, Seen, Work};
 
 impl Centre {
@@ -39,6 +38,10 @@ impl Centre {
             // A device keeps the count before it connects, so another boot always comes with a higher one: whoever
             // comes with a count that was used already has a copy of the device's store and key.
             Ordering::Less | Ordering::Equal if another => {
+                if work.reached(device, &state.boot)?.is_some_and(|reached| state.connects <= reached) {
+                    // Of an earlier boot, and told before: it was late on its way, or somebody plays it again.
+                    return Ok(Vec::new());
+                }
                 work.quarantine_device(device)?;
                 let note = "two machines use one identity: refused until device release".to_owned();
                 return Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?]);
@@ -83,14 +86,8 @@ impl Centre {
         let mut out = Vec::new();
         for fault in broken.into_iter().filter(|fault| !known.contains(fault)) {
             let note = format!("the device tells of a fault: {}", fault.name());
-            work.append(&Entry {
-                what: What::Alarm,
-                device: Some(device.to_string()),
-                reason: Some(fault.name().into()),
-                note: Some(note.clone()),
-                ..self.entry(now_ms)
-            })?;
-            out.push(self.tell(Tidings::new(EventKind::Alarm, fault, note).of(device, None), now_ms)?);
+            let tidings = Tidings::new(EventKind::Alarm, fault, note).of(device, None);
+            out.extend(self.warn(work, Worry::Fault(fault), tidings, now_ms)?);
         }
         Ok(out)
     }

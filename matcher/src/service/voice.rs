@@ -45,6 +45,12 @@ pub(super) enum Worry {
     Distrusted,
     /// An attempt on another device's challenge.
     Foreign,
+    /// An attempt on a challenge that has ended.
+    Ended,
+    /// More requests than the site allows.
+    Flood,
+    /// The device tells of a fault.
+    Fault(Reason),
     /// Audit records are missing.
     Gap,
     /// Audit records were lost on the device, by its count.
@@ -97,6 +103,20 @@ impl Voice {
 
     pub(super) fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The words of an alarm that is due, with how many were silent before; `None` while one of its kind was a moment ago.
+    pub(super) fn due_note(
+        &mut self,
+        worry: Worry,
+        device: Option<&DeviceId>,
+        why: &str,
+        now_ms: u64,
+    ) -> Option<String> {
+        self.due(worry, device, now_ms).map(|silent| match silent {
+            0 => why.to_owned(),
+            _ => format!("{why} ({silent} more before)"),
+        })
     }
 
     /// `Some(n)`: an alarm is due, n were silent before.
@@ -161,15 +181,12 @@ impl Centre {
         mut tidings: Tidings,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let Some(silent) = self.voice.due(worry, tidings.device.as_ref(), now_ms) else {
+        let Some(note) = self.voice.due_note(worry, tidings.device.as_ref(), &tidings.note, now_ms) else {
             return Ok(Vec::new());
         };
-        let why = &tidings.note;
         let device = tidings.device.as_ref().map(ToString::to_string);
-        tracing::warn!(device, silent, why, "alarm");
-        if silent > 0 {
-            tidings.note = format!("{why} ({silent} more before)");
-        }
+        tracing::warn!(device, why = note, "alarm");
+        tidings.note = note;
         work.append(&Entry {
             what: What::Alarm,
             device,

@@ -2,7 +2,7 @@
 
 use didar_protocol::id::{AttemptId, DeviceId, Hash, InitiatorId, RequestId};
 use didar_protocol::message::{Outcome, Stage, VerdictOutcome};
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Params, Row, params};
 
 use super::references::Subject;
 use super::sqlite::{StoreError, Work, from_sql, to_sql};
@@ -228,12 +228,24 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn never_told(&self, device: &DeviceId) -> Result<Vec<Issued>, StoreError> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM challenges WHERE device = ?1 AND state = 1 AND shown IS NULL AND made_ms <
-             (SELECT max(made_ms) FROM challenges WHERE device = ?1 AND shown IS NOT NULL) LIMIT 100"
-        );
+        self.give_up(
+            "device = ?1 AND made_ms < (SELECT max(made_ms) FROM challenges WHERE device = ?1 AND shown IS NOT NULL)",
+            params![device.as_str()],
+        )
+    }
+
+    /// Decided attempts from before `until_ms` that no record has told of. Each is found once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn untold_since(&self, until_ms: u64) -> Result<Vec<Issued>, StoreError> {
+        self.give_up("made_ms < ?1", params![to_sql(until_ms)])
+    }
+
+    fn give_up(&self, which: &str, of: impl Params) -> Result<Vec<Issued>, StoreError> {
+        let query = format!("SELECT {COLUMNS} FROM challenges WHERE state = 1 AND shown IS NULL AND {which} LIMIT 100");
         let mut statement = self.tx.prepare_cached(&query)?;
-        let mut rows = statement.query([device.as_str()])?;
+        let mut rows = statement.query(of)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(read(row)?);

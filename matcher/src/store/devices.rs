@@ -8,6 +8,9 @@ use super::sqlite::{StoreError, Work, from_sql, to_sql};
 use crate::ca::Revocation;
 use crate::pki::Certificate;
 
+/// Boots of a device that are remembered, so that an old message is not taken for a second machine.
+const BOOTS_MAX: i64 = 16;
+
 /// Whether a device is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -85,7 +88,8 @@ pub struct Listed {
 
 impl Work<'_> {
     /// Registers a device by its certificate, or gives a registered one a further certificate; it becomes active,
-    /// and serves these initiators and no others. A new certificate begins a new count of connections.
+    /// and serves these initiators and no others. A new certificate begins a new count of connections. One that was in
+    /// quarantine loses its other certificates: somebody else may hold their keys.
     ///
     /// # Errors
     /// When the database refuses, or the certificate was revoked.
@@ -104,10 +108,16 @@ impl Work<'_> {
             return Err(StoreError::Revoked);
         }
         self.tx.execute(
+            "UPDATE certificates SET revoked_ms = ?2 WHERE device = ?1 AND thumbprint <> ?3 AND revoked_ms IS NULL
+             AND EXISTS (SELECT 1 FROM devices WHERE device = ?1 AND state = 2)",
+            params![id.as_str(), to_sql(now_ms), certificate.thumbprint()],
+        )?;
+        self.tx.execute(
             "INSERT INTO devices (device, state, added_ms) VALUES (?1, 0, ?2)
              ON CONFLICT (device) DO UPDATE SET state = 0, boot = NULL, connects = 0, online = 0",
             params![id.as_str(), to_sql(now_ms)],
         )?;
+        self.forget_boots(id)?;
         self.add_certificate(id, certificate)?;
         self.tx.execute("DELETE FROM device_initiators WHERE device = ?1", [id.as_str()])?;
         for initiator in initiators {
@@ -210,6 +220,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn release_device(&self, id: &DeviceId) -> Result<bool, StoreError> {
+        self.forget_boots(id)?;
         Ok(self.tx.execute(
             "UPDATE devices SET state = 0, boot = NULL, connects = 0, online = 0 WHERE device = ?1 AND state = 2",
             [id.as_str()],
@@ -250,7 +261,51 @@ impl Work<'_> {
             "UPDATE devices SET boot = ?2, connects = ?3, online = ?4 WHERE device = ?1",
             params![id.as_str(), seen.boot, to_sql(seen.connects), seen.online],
         )?;
+        if let Some(boot) = seen.boot {
+            self.tx.execute(
+                "INSERT INTO boots VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET connects = max(connects, ?3)",
+                params![id.as_str(), boot, to_sql(seen.connects)],
+            )?;
+            self.tx.execute(
+                "DELETE FROM boots WHERE device = ?1 AND boot NOT IN
+                 (SELECT boot FROM boots WHERE device = ?1 ORDER BY connects DESC LIMIT ?2)",
+                params![id.as_str(), BOOTS_MAX],
+            )?;
+        }
         Ok(())
+    }
+
+    /// The highest count of connections that this boot of the device has told; `None` for one that is not remembered.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reached(&self, id: &DeviceId, boot: &[u8; 16]) -> Result<Option<u64>, StoreError> {
+        let mut statement = self.tx.prepare_cached("SELECT connects FROM boots WHERE device = ?1 AND boot = ?2")?;
+        Ok(statement.query_row(params![id.as_str(), boot], |row| row.get(0)).optional()?.map(from_sql))
+    }
+
+    fn forget_boots(&self, id: &DeviceId) -> Result<(), StoreError> {
+        self.tx.execute("DELETE FROM boots WHERE device = ?1", [id.as_str()])?;
+        Ok(())
+    }
+
+    /// Served devices whose newest certificate has ended, with its last second; each end is found once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn run_out(&self, now_ms: u64) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+        let mut statement = self.tx.prepare_cached(
+            "UPDATE devices SET expiry_s = newest.until_s FROM
+             (SELECT device AS id, max(not_after_s) AS until_s FROM certificates WHERE revoked_ms IS NULL GROUP BY device) AS newest
+             WHERE device = newest.id AND state = 0 AND newest.until_s < ?1 AND expiry_s <> newest.until_s
+             RETURNING device, expiry_s",
+        )?;
+        let rows = statement.query_map([to_sql(now_ms / 1000)], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+        rows.map(|row| {
+            let (device, until_s) = row?;
+            Ok((device.parse().map_err(|_| StoreError::Damaged("device"))?, from_sql(until_s)))
+        })
+        .collect()
     }
 
     /// Every device, by id.

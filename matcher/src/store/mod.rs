@@ -22,4 +22,5 @@ pub use failures::Failure;
 pub use notices::Notice;
 pub use references::{Destroyed, Subject, SubjectTag};
 pub use sqlite::{Store, StoreError, Work};
+pub(crate) use sqlite::{from_sql, to_sql};
 pub use vault::{VaultError, make_store_key};

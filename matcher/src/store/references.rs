@@ -173,6 +173,14 @@ impl Work<'_> {
         Ok(Some(Destroyed { person: subject.person, references }))
     }
 
+    /// Destroys the reference that was made of a live face; says how many there were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn forget_live(&self, subject: &SubjectTag) -> Result<usize, StoreError> {
+        self.forget(subject, Source::Live)
+    }
+
     /// When the person last withdrew their consent, Unix milliseconds.
     ///
     /// # Errors

@@ -9,8 +9,16 @@ CREATE TABLE devices (
     chain     INTEGER NOT NULL DEFAULT 1,  -- of audit records, the one that is being written
     after     INTEGER DEFAULT 0,           -- that chain begins after this number; NULL until a record has shown it
     audited   INTEGER NOT NULL DEFAULT 0,  -- every record of that chain up to this number is here, or told as gone
-    added_ms  INTEGER NOT NULL
+    added_ms  INTEGER NOT NULL,
+    expiry_s  INTEGER NOT NULL DEFAULT 0   -- end of the certificate that an alarm has told of
 ) STRICT;
+
+CREATE TABLE boots (                       -- the last ones that state messages told of since the count of connections began
+    device   TEXT NOT NULL REFERENCES devices,
+    boot     BLOB NOT NULL,
+    connects INTEGER NOT NULL,             -- highest of that boot
+    PRIMARY KEY (device, boot)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE certificates (                -- of all times: old audit records are verified against theirs
     thumbprint   BLOB PRIMARY KEY,
@@ -77,6 +85,7 @@ CREATE TABLE challenges (
 ) STRICT;
 CREATE INDEX challenges_open ON challenges (expires_ms) WHERE state = 0;
 CREATE INDEX challenges_untold ON challenges (device, made_ms) WHERE state = 1 AND shown IS NULL;
+CREATE INDEX challenges_waiting ON challenges (made_ms) WHERE state = 1 AND shown IS NULL;
 CREATE INDEX challenges_told ON challenges (device, made_ms) WHERE shown IS NOT NULL;
 
 CREATE TABLE failures (

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use didar_protocol::id::Env;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::vault::{Vault, VaultError};
@@ -11,7 +12,14 @@ use crate::files;
 /// Tables of version [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables, kept in the file's `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
+/// The file's `application_id`: "DdrT" of a test site, "DdrP" of one in production.
+const fn mark(env: Env) -> i64 {
+    match env {
+        Env::Test => 0x4464_7254,
+        Env::Production => 0x4464_7250,
+    }
+}
 /// How long one program waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -47,6 +55,16 @@ pub enum StoreError {
         /// Its version.
         found: i64,
     },
+    /// Made for the other environment.
+    #[error(
+        "database {path} was not made for {wanted}: give each environment a database of its own (`database` in [store])"
+    )]
+    OtherEnvironment {
+        /// Which file.
+        path: PathBuf,
+        /// What the configuration says.
+        wanted: Env,
+    },
     /// Reading or writing failed.
     #[error("the database refused")]
     Sql(#[from] rusqlite::Error),
@@ -62,11 +80,11 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens the database, making it when it is absent, with the key that decrypts it.
+    /// Opens the database of this environment, making it when it is absent, with the key that decrypts it.
     ///
     /// # Errors
-    /// When file or key cannot be used, or the file is of another version.
-    pub fn open(path: &Path, key: &Path) -> Result<Self, StoreError> {
+    /// When file or key cannot be used, or the file is of another version or of the other environment.
+    pub fn open(path: &Path, key: &Path, env: Env) -> Result<Self, StoreError> {
         let vault = Vault::open(key)?;
         let failed = |cause| StoreError::Open { path: path.to_owned(), cause };
         if !path.exists() {
@@ -80,21 +98,25 @@ impl Store {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")
             .map_err(failed)?;
         let mut store = Self { connection, vault };
-        store.prepare(path)?;
+        store.prepare(path, env)?;
         Ok(store)
     }
 
-    fn prepare(&mut self, path: &Path) -> Result<(), StoreError> {
+    fn prepare(&mut self, path: &Path, env: Env) -> Result<(), StoreError> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
             0 => {
                 tx.execute_batch(SCHEMA)?;
                 tx.pragma_update(None, "user_version", VERSION)?;
+                tx.pragma_update(None, "application_id", mark(env))?;
             }
             VERSION => {}
             found => {
                 return Err(StoreError::Version { path: path.to_owned(), found });
             }
+        }
+        if tx.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0))? != mark(env) {
+            return Err(StoreError::OtherEnvironment { path: path.to_owned(), wanted: env });
         }
         Ok(tx.commit()?)
     }
@@ -105,6 +127,15 @@ impl Store {
     /// When another one stays open for longer than 10 seconds.
     pub fn begin(&mut self) -> Result<Work<'_>, StoreError> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Work { tx, vault: &self.vault })
+    }
+
+    /// Opens a transaction that sees the database as it is now, and keeps nobody from writing. It writes nothing itself.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn look(&mut self) -> Result<Work<'_>, StoreError> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         Ok(Work { tx, vault: &self.vault })
     }
 
@@ -158,12 +189,12 @@ impl Work<'_> {
 }
 
 /// Milliseconds as SQLite keeps them.
-pub(super) fn to_sql(number: u64) -> i64 {
+pub(crate) fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// And back; this program never writes a negative one.
-pub(super) fn from_sql(number: i64) -> u64 {
+pub(crate) fn from_sql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -178,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("store.key");
         make_store_key(&key).unwrap();
-        let mut store = Store::open(&folder.path().join("a.sqlite"), &key).unwrap();
+        let mut store = Store::open(&folder.path().join("a.sqlite"), &key, Env::Test).unwrap();
         let work = store.begin().unwrap();
         for note in ["first", "undone", "last"] {
             let part = work.apart(|| {
@@ -190,13 +221,51 @@ mod tests {
         }
         work.commit().unwrap();
         let mut kept = Vec::new();
-        let work = store.begin().unwrap();
-        work.each_line(|line| {
-            kept.push(line.text.contains("first") || line.text.contains("last"));
-            Ok(())
-        })
-        .unwrap();
+        store
+            .each_line(|line| {
+                kept.push(line.text.contains("first") || line.text.contains("last"));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(kept, [true, true]);
-        work.verify_ledger().unwrap();
+        store.verify_ledger().unwrap();
+    }
+
+    #[test]
+    fn whoever_reads_the_ledger_slowly_keeps_nobody_from_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("store.key");
+        make_store_key(&key).unwrap();
+        let open = || Store::open(&folder.path().join("a.sqlite"), &key, Env::Test).unwrap();
+        let (mut reader, mut writer) = (open(), open());
+        writer.connection.busy_timeout(Duration::from_millis(10)).unwrap();
+        let mut add = || {
+            let work = writer.begin().unwrap();
+            work.append(&Entry::default()).unwrap();
+            work.commit().unwrap();
+            writer.settle().unwrap();
+        };
+        (0..3).for_each(|_| add());
+        let mut seen = 0;
+        reader
+            .each_line(|_| {
+                seen += 1;
+                add();
+                Ok(())
+            })
+            .unwrap();
+        // What was added meanwhile is for the next reader.
+        assert_eq!((seen, reader.verify_ledger().unwrap().lines), (3, 6));
+    }
+
+    #[test]
+    fn the_trials_database_is_not_used_in_production() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key) = (folder.path().join("a.sqlite"), folder.path().join("store.key"));
+        make_store_key(&key).unwrap();
+        drop(Store::open(&file, &key, Env::Test).unwrap());
+        let error = Store::open(&file, &key, Env::Production).map(drop).unwrap_err().to_string();
+        assert!(error.contains("a.sqlite was not made for production"), "{error}");
+        drop(Store::open(&file, &key, Env::Test).unwrap());
     }
 }

@@ -153,9 +153,11 @@ fn a_device_that_was_spoken_to_by_a_stranger_raises_an_alarm() {
 #[test]
 fn each_fault_of_a_device_is_one_alarm_until_it_is_mended() {
     let (mut site, kiosk) = ready();
+    let mut now_ms = NOW;
     let mut tell = |connects: u64, online: bool, faults: &[Reason]| {
+        now_ms += 2000;
         let state = kiosk.state_with(1, connects, online, faults.to_vec());
-        alarms(&site.handle(&kiosk, Lane::State, &state, NOW))
+        alarms(&site.handle(&kiosk, Lane::State, &state, now_ms))
     };
     assert!(tell(1, true, &[]).is_empty());
     assert_eq!(tell(1, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
@@ -166,6 +168,10 @@ fn each_fault_of_a_device_is_one_alarm_until_it_is_mended() {
     assert_eq!(tell(2, true, &both), ["the device tells of a fault: program-fault"]);
     assert!(tell(2, true, &[]).is_empty());
     assert_eq!(tell(2, true, &[Reason::StorageFault]), ["the device tells of a fault: storage-fault"]);
+    // One that comes and goes is no flood.
+    let told: Vec<_> = (0..50).flat_map(|round| tell(2, true, [&[][..], &[Reason::StorageFault]][round % 2])).collect();
+    assert_eq!(told.len(), 8, "{told:?}");
+    assert!(told.iter().all(|note| note.ends_with("storage-fault (2 more before)")), "{told:?}");
     assert_eq!(site.last_line(), "alarm storage-fault");
 }
 
@@ -208,6 +214,70 @@ fn two_machines_with_one_identity_are_both_refused_until_an_operator_has_looked(
         assert!(alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(1, 6, true), NOW)).is_empty());
         site.challenge(&mut kiosk, PERSON, NOW);
     }
+}
+
+#[test]
+fn an_old_state_that_comes_again_is_no_second_machine() {
+    let (mut site, mut kiosk) = ready();
+    let send = |site: &mut Site, (boot, connects): (u8, u64)| {
+        alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, true), NOW))
+    };
+    for state in [(1, 1), (1, 2), (2, 3), (3, 4)] {
+        assert!(send(&mut site, state).is_empty());
+    }
+    for state in [(1, 1), (1, 2), (2, 3)] {
+        assert!(send(&mut site, state).is_empty(), "{state:?}");
+    }
+    // A copy of that old boot goes on counting.
+    assert_eq!(send(&mut site, (1, 3)), ["two machines use one identity: refused until device release"]);
+    let request = kiosk_request_of(&mut kiosk);
+    assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::DeviceRefused);
+}
+
+#[test]
+fn a_device_that_leaves_quarantine_with_a_new_key_leaves_the_old_one_behind() {
+    let (mut site, mut kiosk) = ready();
+    let mut renewed = site.kiosk("kiosk-1");
+    renewed.requests = 10;
+    site.challenge(&mut kiosk, PERSON, NOW);
+    let work = site.service.store().begin().unwrap();
+    work.quarantine_device(&kiosk.id).unwrap();
+    work.commit().unwrap();
+    site.add(&renewed);
+    site.challenge(&mut renewed, PERSON, NOW);
+    let request = kiosk_request_of(&mut kiosk);
+    assert_eq!(site.refused(&mut kiosk, request, NOW), Reason::DeviceRefused);
+}
+
+#[test]
+fn a_verdict_of_which_nobody_tells_for_long_is_marked_once() {
+    let (mut site, mut kiosk) = ready();
+    let challenge = site.challenge(&mut kiosk, PERSON, NOW);
+    site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
+    assert!(site.service.sweep(NOW + 45 * DAY_S * 1000).is_empty());
+    assert_eq!(site.service.sweep(NOW + 45 * DAY_S * 1000 + 1).len(), 1);
+    assert!(site.service.sweep(NOW + 45 * DAY_S * 1000 + 2).is_empty());
+    let line = site.ledger().pop().unwrap();
+    assert_eq!((&line["what"], &line["attempt"]), (&"undelivered".into(), &challenge.attempt.to_string().into()));
+}
+
+#[test]
+fn a_certificate_that_has_run_out_is_alarmed_once_until_the_next_one_does() {
+    let (mut site, kiosk) = ready();
+    let gone = site.kiosk("kiosk-2");
+    let work = site.service.store().begin().unwrap();
+    assert!(work.revoke_device(&gone.id, NOW).unwrap());
+    work.commit().unwrap();
+    let days = |days: u64| NOW + days * DAY_S * 1000;
+    assert!(alarms(&site.service.sweep(days(364))).is_empty());
+    let told = alarms(&site.service.sweep(days(366)));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("the device's certificate ended ") && told[0].contains("enrol it again"), "{told:?}");
+    assert!(alarms(&site.service.sweep(days(367))).is_empty());
+    let later = site::kiosk(&site.ca, kiosk.id.as_str(), days(367), 30);
+    site.add(&later);
+    assert!(alarms(&site.service.sweep(days(390))).is_empty());
+    assert_eq!(alarms(&site.service.sweep(days(400))).len(), 1);
 }
 
 #[test]

@@ -201,6 +201,37 @@ fn an_attempt_that_is_replayed_after_its_verdict_has_ended_is_refused_and_alarme
     assert_eq!(outcome(&verdict), (VerdictOutcome::Refuse, Reason::ChallengeSpent));
     assert_eq!(alarms(&late), ["replayed attempt"]);
     assert_eq!(site.ledger().pop().unwrap()["note"], "replayed attempt");
+    let lines = site.ledger().len();
+    for at in 1..=100 {
+        let again = site.handle(&kiosk, Lane::Attempt, &bytes, NOW + 3_600_000 + at * 150);
+        assert_eq!(read::<Verdict>(&again, Lane::Verdict).unwrap().reason, Reason::ChallengeSpent);
+    }
+    let further = site.ledger().split_off(lines);
+    assert_eq!(further.len(), 1, "{further:?}");
+    assert_eq!(further[0]["note"], "replayed attempt (66 more before)");
+}
+
+#[test]
+fn a_flood_of_requests_is_refused_and_is_one_alarm_with_a_count() {
+    let mut site = site_with("requests_per_minute = 3");
+    let (mut kiosk, mut other) = (site.kiosk("kiosk-1"), site.kiosk("kiosk-2"));
+    site.enrol(PERSON, 20);
+    // Nobody's number: whoever tries numbers out is refused here already.
+    let guess = |site: &mut Site, kiosk: &mut Kiosk, at: u64| {
+        let request = kiosk_request(kiosk, OTHER, NOW + at);
+        site.refused(kiosk, request, NOW + at)
+    };
+    for at in 0..3 {
+        assert_eq!(guess(&mut site, &mut kiosk, at), Reason::SubjectUnknown);
+    }
+    for at in 3..40 {
+        assert_eq!(guess(&mut site, &mut kiosk, at), Reason::TooManyFailures);
+    }
+    let lines = site.ledger();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines[3]["note"], "more than 3 requests within a minute: refused unread");
+    assert_eq!(guess(&mut site, &mut other, 40), Reason::SubjectUnknown, "another device is not held up");
+    site.challenge(&mut kiosk, PERSON, NOW + 60_000);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use didar_matcher::ca::{Ca, Subject, Validity};
 use didar_matcher::config::{self, Config};
 use didar_matcher::decide::{Liveness, Witness};
 use didar_matcher::identity::{Identity, seal_keys};
+use didar_matcher::ledger::Line;
 use didar_matcher::pki::Certificate;
 use didar_matcher::policy::Rules;
 use didar_matcher::reference::{PictureRefusal, Portraits, Reference, Source};
@@ -157,7 +158,7 @@ pub fn site_with(change: &str) -> Site {
 
 /// The service of this configuration, with scripted eyes; opened again it remembers.
 pub fn service(config: &Config) -> Service {
-    let store = Store::open(&config.store.database, &config.keys.store).unwrap();
+    let store = Store::open(&config.store.database, &config.keys.store, config.env).unwrap();
     let identity = Identity::load(config).unwrap();
     Service::new(Env::Test, store, identity, Rules::new(config, 0.4), Box::new(Eyes), Box::new(Judge))
 }
@@ -219,13 +220,10 @@ impl Site {
 
     pub fn ledger(&mut self) -> Vec<serde_json::Value> {
         let mut lines = Vec::new();
-        let work = self.service.store().begin().unwrap();
-        work.each_line(|line| {
-            lines.push(serde_json::from_str(&line.text)?);
-            Ok(())
-        })
-        .unwrap();
-        work.verify_ledger().unwrap();
+        let store = self.service.store();
+        let mut keep = |line: &Line| Ok(lines.push(serde_json::from_str(&line.text)?));
+        store.each_line(&mut keep).unwrap();
+        store.verify_ledger().unwrap();
         lines
     }
 

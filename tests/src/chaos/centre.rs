@@ -36,6 +36,7 @@ const EDITS: &[(&str, &str, i64)] = &[
     ("limits", "person_failures", 255),
     ("limits", "person_unclear", 1_000_000),
     ("limits", "device_failures", 1_000_000),
+    ("limits", "requests_per_minute", 1_000_000),
     ("challenge", "open_per_device", 64),
     ("challenge", "lifetime_s", 20),
 ];
@@ -125,11 +126,10 @@ impl Centre {
     /// The ledger's entries, after its chain was verified. The matchers may run.
     pub(super) fn ledger(&self) -> Result<Vec<Entry>> {
         let config = Config::read(&self.config)?;
-        let mut store = Store::open(&config.store.database, &config.keys.store)?;
-        let work = store.begin()?;
-        work.verify_ledger()?;
+        let mut store = Store::open(&config.store.database, &config.keys.store, config.env)?;
+        store.verify_ledger()?;
         let mut entries = Vec::new();
-        work.each_line(|line| {
+        store.each_line(|line| {
             entries.push(serde_json::from_str(&line.text).map_err(LedgerError::Entry)?);
             Ok(())
         })?;

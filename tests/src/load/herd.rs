@@ -140,7 +140,7 @@ fn enrol(site: &Site, devices: usize) -> Result<Vec<Device>> {
     let centre = site.centre();
     let ca = Ca::open(&centre.join("ca"))?;
     let config = Config::read(&centre.join("matcher/matcher.toml"))?;
-    let mut store = Store::open(&config.store.database, &config.keys.store)?;
+    let mut store = Store::open(&config.store.database, &config.keys.store, config.env)?;
     let now_ms = didar_matcher::time::now_ms();
     let anchor = std::fs::read(centre.join("ca/ca.pem"))?;
     let work = store.begin()?;
