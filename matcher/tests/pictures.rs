@@ -84,7 +84,12 @@ fn another_picture_of_a_document_ends_what_was_made_by_the_first() {
     assert!(work.has_reference(&tag, Source::Document, now_ms).unwrap());
     drop(work);
     let mut told = Vec::new();
-    store.each_line(|line| Ok(told.push(line.text.contains(r#""what":"destroyed""#)))).unwrap();
+    store
+        .each_line(|line| {
+            told.push(line.text.contains(r#""what":"destroyed""#));
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(told, [false, true, false]);
 }
 
