@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every fuzz target, or those that are named, for a while, as many at once as there are processors:
 # smoke.sh [SECONDS PER TARGET, default 5 [TARGET...]].
-# The seeds are the golden vectors, or seeds/TARGET where there is one; what a run finds new stays in
-# target/corpus/TARGET and is where the next one begins. A finding fails the run and lies in artifacts/; replay it with
-# the target's binary and the file as argument.
+# A run begins with what corpus.sh lays out; what it finds new stays in target/corpus/TARGET, and `corpus.sh keep` packs the
+# best of it for the repository. A finding fails the run and lies in artifacts/; replay it with the target's binary and the
+# file as argument.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-5}
@@ -18,9 +18,7 @@ mkdir -p artifacts
 one() {
   set -euo pipefail
   local name=$1 corpus="$target/corpus/$1" log="$target/$1.log" runs edges
-  mkdir -p "$corpus"
-  if [ -d "seeds/$name" ]; then cp "seeds/$name"/* "$corpus/"; else cp ../vectors/*.cbor ../vectors/bad/*.cbor "$corpus/"; fi
-  if [ "$name" = recording ]; then cp ../../liveness/vectors/*.cbor ../../liveness/vectors/*.json "$corpus/"; fi
+  ./corpus.sh lay "$name" "$corpus"
   if ! "$target/$host/release/$name" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=1024 -max_len=98305 \
       -artifact_prefix=artifacts/ "$corpus" >"$log" 2>&1; then
     tail -n 40 "$log" >&2

@@ -221,7 +221,10 @@ impl Site {
     pub fn ledger(&mut self) -> Vec<serde_json::Value> {
         let mut lines = Vec::new();
         let store = self.service.store();
-        let mut keep = |line: &Line| Ok(lines.push(serde_json::from_str(&line.text)?));
+        let mut keep = |line: &Line| {
+            lines.push(serde_json::from_str(&line.text)?);
+            Ok(())
+        };
         store.each_line(&mut keep).unwrap();
         store.verify_ledger().unwrap();
         lines
