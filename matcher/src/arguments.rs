@@ -156,6 +156,14 @@ pub(crate) enum CaCommand {
         #[arg(long, conflicts_with = "dir")]
         ca: Option<PathBuf>,
     },
+    /// Write the list of all revoked certificates, for a broker of your own
+    Revoked {
+        /// Where to write the list, PEM
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Issue a further operator's certificate on an all-in-one site
     Operator {
         /// The operator's name: a-z, 0-9 and -
@@ -228,7 +236,7 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Refuse a device from now on
+    /// Refuse a device from now on, and tell the broker
     Revoke {
         device: DeviceId,
         #[command(flatten)]

@@ -1,5 +1,7 @@
 //! The configuration file: one TOML file, one struct. `matcher.toml` beside this crate's manifest is the shipped one.
 
+mod broker;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,7 @@ use didar_protocol::id::{DeviceId, Env};
 use serde::Deserialize;
 
 use crate::files::{self, FileError};
+pub use broker::{BrokerConfig, BrokerUrl, CommandError, Reload, UrlError};
 
 /// The shipped configuration, which `serve --all-in-one` adapts.
 pub const SHIPPED: &str = include_str!("../matcher.toml");
@@ -40,20 +43,6 @@ pub struct Config {
     pub document: PictureConfig,
     /// Live pictures.
     pub live: PictureConfig,
-}
-
-/// How to reach the broker.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BrokerConfig {
-    /// `mqtts://HOST:PORT`
-    pub url: BrokerUrl,
-    /// The site's CA, PEM.
-    pub ca: PathBuf,
-    /// The matcher's certificate, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PKCS#8 PEM.
-    pub key: PathBuf,
 }
 
 /// Key files.
@@ -152,16 +141,6 @@ pub struct PictureConfig {
     pub pose_deg: f32,
 }
 
-/// Where a broker listens.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct BrokerUrl {
-    /// Name or address; checked against the broker's certificate.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -189,11 +168,6 @@ pub enum ConfigError {
         lawful: &'static str,
     },
 }
-
-/// A text that is no broker's address.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no broker address: write mqtts://HOST:PORT (TLS only)")]
-pub struct UrlError(String);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -331,31 +305,8 @@ impl Config {
         }
         let paths =
             [models, &mut broker.ca, &mut broker.certificate, &mut broker.key, &mut keys.store, &mut store.database];
-        for path in paths.into_iter().chain([&mut keys.seal]) {
+        for path in paths.into_iter().chain([&mut keys.seal]).chain(&mut broker.revoked) {
             *path = folder.join(&*path);
-        }
-    }
-}
-
-impl TryFrom<String> for BrokerUrl {
-    type Error = UrlError;
-    fn try_from(text: String) -> Result<Self, UrlError> {
-        let parsed = text.strip_prefix("mqtts://").and_then(|rest| {
-            let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = port.parse().ok().filter(|port| *port != 0)?;
-            (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
-        });
-        parsed.ok_or(UrlError(text))
-    }
-}
-
-impl std::fmt::Display for BrokerUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "mqtts://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "mqtts://{}:{}", self.host, self.port)
         }
     }
 }
@@ -385,6 +336,7 @@ mod tests {
         assert!(swap("window_s", "windows").contains("windows"));
         assert!(swap("env = \"test\"", "env = \"trial\"").contains("line 3"));
         assert!(swap("mqtts://", "mqtt://").contains("TLS only"));
+        assert!(swap("[keys]", "reload = []\n[keys]").contains("reload = [] names no command"));
         assert!(swap("lifetime_s = 60", "lifetime_s = 5").contains("challenge.lifetime_s = 5: 10 to 600"));
         assert!(swap("id = \"matcher-1\"", "id = \"Matcher\"").contains("id = Matcher"));
     }

@@ -85,7 +85,7 @@ pub fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// Writes or replaces a file that everybody may read, in one step.
+/// Writes or replaces a file that everybody may read, whatever the umask, in one step.
 ///
 /// # Errors
 /// When the folder or the file cannot be written.
@@ -94,7 +94,14 @@ pub fn write_public(path: &Path, text: &str) -> Result<(), FileError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    fs::write(&new, text).and_then(|()| fs::rename(&new, path)).map_err(failed)
+    let write = || {
+        let mut file = fs::File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().map_err(failed)
 }
 
 /// Makes a folder that only its owner may enter; an existing one is left as it is.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod offline;
+mod revocation;
 
 use std::fmt::Display;
 use std::io::Write as _;

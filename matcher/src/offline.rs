@@ -20,12 +20,12 @@ use didar_protocol::id::{DeviceId, InitiatorId};
 use zeroize::Zeroizing;
 
 use crate::arguments::{CaCommand, ConsentCommand, DeviceCommand, EnrolArguments, KeysCommand, LedgerCommand, Place};
-use crate::say;
+use crate::{revocation, say};
 
 /// Largest picture file that `enrol` reads, bytes.
 const PICTURE_MAX: u64 = 32 * 1024 * 1024;
 
-fn config_of(place: &Place) -> anyhow::Result<Config> {
+pub(crate) fn config_of(place: &Place) -> anyhow::Result<Config> {
     let path = match (&place.config, &place.dir) {
         (Some(config), _) => config.clone(),
         (None, Some(dir)) => Site::new(dir).config(),
@@ -34,11 +34,11 @@ fn config_of(place: &Place) -> anyhow::Result<Config> {
     Ok(Config::read(&path)?)
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Store> {
+pub(crate) fn open_store(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open(&config.store.database, &config.keys.store, config.env)?)
 }
 
-fn entry(config: &Config, what: What) -> Entry {
+pub(crate) fn entry(config: &Config, what: What) -> Entry {
     Entry { at_ms: time::now_ms(), what, matcher: config.id.clone(), ..Entry::default() }
 }
 
@@ -116,6 +116,7 @@ pub(crate) fn ca_command(command: CaCommand) -> anyhow::Result<()> {
             files::write_public(&out, &certificate)?;
             say(format_args!("signed {} for {days} days; register it with: didar-matcher device add", out.display()))?;
         }
+        CaCommand::Revoked { out, place } => revocation::list(&out, &place)?,
         CaCommand::Operator { name, dir } => {
             let (certificate, key) = Site::new(&dir).add_operator(&name, now_ms)?;
             say(format_args!("made {} and {}", certificate.display(), key.display()))?;
@@ -181,24 +182,7 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         }
         DeviceCommand::Release { device, place } => release(&device, &place)?,
         DeviceCommand::NewChain { device, from, place } => new_chain(&device, from, &place)?,
-        DeviceCommand::Revoke { device, place } => {
-            let config = config_of(&place)?;
-            let mut store = open_store(&config)?;
-            let work = store.begin()?;
-            if !work.revoke_device(&device, time::now_ms())? {
-                bail!("there is no device {device}: see didar-matcher device list");
-            }
-            work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceRevoked) })?;
-            let revocations = work.revocations()?;
-            work.commit()?;
-            say(format_args!("device {device} is refused from now on"))?;
-            match &place.dir {
-                Some(dir) => Site::new(dir).write_revoked(&revocations, time::now_ms())?,
-                None => {
-                    tracing::warn!("give your broker the new list of revoked certificates and end the open session")
-                }
-            }
-        }
+        DeviceCommand::Revoke { device, place } => revocation::revoke(&device, &place)?,
     }
     Ok(())
 }

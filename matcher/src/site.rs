@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::broker::{self, BrokerError, BrokerPlan};
-use crate::ca::{Ca, CaError, DEVICE_DAYS, Issued, Revocation, Subject, Validity};
+use crate::ca::{Ca, CaError, DEVICE_DAYS, Issued, Subject, Validity};
 use crate::config::{self, Config, ConfigError};
 use crate::files::{self, FileError};
 use crate::identity::{IdentityError, seal_keys};
@@ -113,19 +113,10 @@ impl Site {
         self.folder.join("matcher/matcher.toml")
     }
 
-    /// The broker's list of revoked certificates.
+    /// The broker's list of revoked certificates. With a new one, a running site ends every connection within a second,
+    /// and whoever is not on it comes back.
     pub fn revoked(&self) -> PathBuf {
         self.folder.join("broker/revoked.pem")
-    }
-
-    /// Gives the broker a new list of revoked certificates; a running site ends every connection within a second, and
-    /// whoever is not on the list comes back.
-    ///
-    /// # Errors
-    /// When the CA or the file cannot be used.
-    pub fn write_revoked(&self, revoked: &[Revocation], now_ms: u64) -> Result<(), SiteError> {
-        let list = Ca::open(&self.ca())?.revocation_list(revoked, now_ms)?;
-        Ok(files::write_public(&self.revoked(), &list)?)
     }
 
     /// An operator's certificate and key.
