@@ -14,7 +14,7 @@ use didar_agent::edge::{Clock, Letter, Question, Uplink, UplinkError};
 use didar_agent::time::{Moment, SystemClock};
 use didar_agent::uplink::fault::LinkFault;
 use didar_agent::uplink::trust::TrustAnchor;
-use didar_protocol::message::{Challenge, Kind, Message, State, Verdict, VerdictOutcome};
+use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, State, Verdict, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Signed, SoftwareSigner, sign_with_certificate};
 use didar_protocol::trace::TraceParent;
@@ -308,15 +308,46 @@ async fn a_clock_in_1970_reaches_the_centre_and_corrects_itself() {
     let device = site.authority.device(ID, Validity::Now).unwrap();
     let mut kiosk = site.kiosk_with(&device, &site.authority.pem, clock.clone());
     kiosk.up().await;
-    kiosk.ask();
-    let challenge = matcher.sign(&matcher.challenge());
-    matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
-    assert!(matches!(kiosk.event().await, Event::Challenged(_)));
+    // What comes first at a real site: the retained keys, and the receipt for the record of this start.
+    matcher.publish("matcher/keys", matcher.sign(&matcher.keys())).await;
+    assert!(matches!(kiosk.event().await, Event::Keys(_)));
     assert!(clock.is_signed());
     assert!(clock.unix_ms(clock.now()).abs_diff(matcher.now_ms()) < 10_000);
     // The centre is told once that somebody should look at this clock.
     while !matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault) {}
     assert!(!matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault));
+    matcher.publish("device/kiosk-7/down/receipt", matcher.sign(&matcher.receipt())).await;
+    assert!(matches!(kiosk.event().await, Event::Receipt(_)));
+    kiosk.ask();
+    let challenge = matcher.sign(&matcher.challenge());
+    matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
+    assert!(matches!(kiosk.event().await, Event::Challenged(_)));
+    assert!(clock.unix_ms(clock.now()).abs_diff(matcher.now_ms()) < 10_000);
+}
+
+#[tokio::test]
+async fn a_matcher_whose_clock_says_2100_moves_none_and_the_one_that_is_right_is_heard() {
+    let site = Site::new();
+    let mut matcher = Matcher::connect(&site).await;
+    let mut kiosk = site.kiosk();
+    kiosk.up().await;
+    matcher.state_of(&kiosk).await;
+    kiosk.ask();
+    let keys = MatcherKeys { server_time_ms: YEAR_2100_MS, ..matcher.keys() };
+    matcher.publish("matcher/keys", matcher.sign(&keys)).await;
+    let receipt = Receipt { server_time_ms: YEAR_2100_MS, ..matcher.receipt() };
+    matcher.publish("device/kiosk-7/down/receipt", matcher.sign(&receipt)).await;
+    let challenge =
+        Challenge { server_time_ms: YEAR_2100_MS, expires_ms: YEAR_2100_MS + 60_000, ..matcher.challenge() };
+    matcher.publish("device/kiosk-7/down/challenge", matcher.sign(&challenge)).await;
+    // The centre hears that something came that a kiosk does not believe.
+    while !matcher.state_of(&kiosk).await.faults.contains(&Reason::PeerNotTrusted) {}
+
+    matcher.publish("matcher/keys", matcher.sign(&matcher.keys())).await;
+    assert!(matches!(kiosk.event().await, Event::Keys(keys) if keys.server_time_ms < YEAR_2100_MS));
+    matcher.publish("device/kiosk-7/down/challenge", matcher.sign(&matcher.challenge())).await;
+    assert!(matches!(kiosk.event().await, Event::Challenged(told) if told.server_time_ms < YEAR_2100_MS));
+    assert!(kiosk.clock.unix_ms(kiosk.clock.now()).abs_diff(matcher.now_ms()) < 10_000);
 }
 
 #[tokio::test]

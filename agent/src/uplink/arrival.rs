@@ -29,6 +29,17 @@ pub enum Arrival {
     },
 }
 
+impl Arrival {
+    fn server_time_ms(&self) -> u64 {
+        match self {
+            Self::Challenge(challenge) => challenge.server_time_ms,
+            Self::Verdict(verdict) => verdict.server_time_ms,
+            Self::Receipt(receipt) => receipt.server_time_ms,
+            Self::Keys { keys, .. } => keys.server_time_ms,
+        }
+    }
+}
+
 /// Why a message was ignored. Says nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrivalError {
@@ -50,6 +61,9 @@ pub enum ArrivalError {
     /// For another device.
     #[error("{0}: addressed to another device")]
     OtherDevice(Kind),
+    /// From a day on which nobody could have sent it to this device.
+    #[error("{0}: tells a time after the end of this device's certificate: the matcher's clock is wrong")]
+    Time(Kind),
 }
 
 /// The topics that a device listens to, and whom it believes there.
@@ -75,8 +89,10 @@ impl Inbox {
     /// Reads what came on `topic`.
     ///
     /// # Errors
-    /// When it is not a message of a matcher that `trust` certifies, to this device, on the topic of its kind.
-    pub fn read(&self, topic: &[u8], bytes: &[u8], trust: &TrustAnchor) -> Result<Arrival, ArrivalError> {
+    /// When it is not a message of a matcher that `trust` certifies, to this device, on the topic of its kind; or of a time
+    /// after `end_s` (Unix seconds), the end of this device's certificate. A clock that was set by it could never be set
+    /// right again: with it no certificate counts any more, and so no message either.
+    pub fn read(&self, topic: &[u8], bytes: &[u8], trust: &TrustAnchor, end_s: i64) -> Result<Arrival, ArrivalError> {
         let (_, kind) = *self.topics.iter().find(|(ours, _)| ours.as_bytes() == topic).ok_or(ArrivalError::Topic)?;
         let payload = verified(kind, bytes, trust)?;
         let arrival = match kind {
@@ -94,7 +110,10 @@ impl Inbox {
             Arrival::Receipt(receipt) => &receipt.device,
             Arrival::Keys { .. } => &self.device,
         };
-        if *addressee == self.device { Ok(arrival) } else { Err(ArrivalError::OtherDevice(kind)) }
+        if *addressee != self.device {
+            return Err(ArrivalError::OtherDevice(kind));
+        }
+        if is_after(arrival.server_time_ms(), end_s) { Err(ArrivalError::Time(kind)) } else { Ok(arrival) }
     }
 }
 
@@ -104,6 +123,10 @@ impl Inbox {
 /// When it does not verify now: its signer's certificate may have expired since.
 pub fn kept_keys(signed: &[u8], trust: &TrustAnchor) -> Result<Box<MatcherKeys>, ArrivalError> {
     decode(&verified(Kind::MatcherKeys, signed, trust)?)
+}
+
+fn is_after(unix_ms: u64, end_s: i64) -> bool {
+    u64::try_from(end_s).is_ok_and(|end_s| unix_ms / 1000 > end_s)
 }
 
 fn verified(kind: Kind, bytes: &[u8], trust: &TrustAnchor) -> Result<Vec<u8>, ArrivalError> {

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::arrival::{Inbox, kept_keys};
 use super::fault::{LinkFault, Stage};
 use super::link::{Content, KEEP_ALIVE, Link, Outbound, Publication, Report};
-use super::session::{Act, Happened, Heard, Ignored, Session};
+use super::session::{Act, Happened, Ignored, Session};
 use super::trust::{TrustAnchor, TrustError};
 use crate::ask;
 use crate::attempt::Event;
@@ -99,6 +99,7 @@ impl MqttUplink {
             suspicion: None,
             suspicion_told: None,
             clock_told: false,
+            clock_compared: false,
             count: Count::Spent,
             is_counted: false,
             settings,
@@ -170,6 +171,8 @@ struct Driver {
     suspicion_told: Option<Moment>,
     /// Whether the loop was told that the clock is wrong.
     clock_told: bool,
+    /// Whether the calendar that this start began with was compared with the centre's.
+    clock_compared: bool,
     count: Count,
     /// Whether the disk took the count of this connection.
     is_counted: bool,
@@ -272,12 +275,7 @@ impl Driver {
                     tracing::error!("matcher's keys not kept for the next start: {why}");
                 }
             }
-            Act::Heard(Heard::Now(unix_ms)) => self.correct_clock(unix_ms),
-            Act::Heard(Heard::AtLeast(unix_ms)) => {
-                if unix_ms > self.clock.unix_ms(self.clock.now()) {
-                    self.clock.learn(unix_ms);
-                }
-            }
+            Act::Heard(heard) => self.correct_clock(heard),
         }
         Ok(())
     }
@@ -327,7 +325,7 @@ impl Driver {
     }
 
     fn read(&mut self, topic: &[u8], bytes: &[u8]) -> Option<Happened> {
-        match self.inbox.read(topic, bytes, &self.trust) {
+        match self.inbox.read(topic, bytes, &self.trust, self.identity.facts().not_after_s) {
             Ok(arrival) => Some(Happened::Arrived(Box::new(arrival))),
             Err(why) => {
                 self.refused += 1;

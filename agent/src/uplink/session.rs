@@ -304,16 +304,16 @@ impl Session {
         match arrival {
             // What signs the hash of a request in flight was made after that request: it tells the time.
             Arrival::Challenge(challenge) if self.asks(&challenge.request_hash) => {
-                acts.push(Act::Heard(Heard::Now(challenge.server_time_ms)));
+                acts.push(self.now_is(challenge.server_time_ms));
                 acts.push(Act::Tell(Event::Challenged(challenge)));
             }
             Arrival::Verdict(verdict) => match verdict.attempt {
                 Some(attempt) if self.land(attempt) => {
-                    acts.push(Act::Heard(Heard::Now(verdict.server_time_ms)));
+                    acts.push(self.now_is(verdict.server_time_ms));
                     acts.push(Act::Tell(Event::Replied(verdict)));
                 }
                 None if self.asks(&verdict.reply_to) => {
-                    acts.push(Act::Heard(Heard::Now(verdict.server_time_ms)));
+                    acts.push(self.now_is(verdict.server_time_ms));
                     acts.push(Act::Tell(Event::Replied(verdict)));
                 }
                 Some(_) | None => self.ignored.stale += 1,
@@ -334,6 +334,13 @@ impl Session {
                 acts.push(Act::Tell(Event::Keys(keys)));
             }
         }
+    }
+
+    /// The time is told. Keys of a later time than that came from a matcher whose clock was wrong: they must not keep out
+    /// those that follow.
+    fn now_is(&mut self, unix_ms: u64) -> Act {
+        self.keys_ms = self.keys_ms.min(unix_ms);
+        Act::Heard(Heard::Now(unix_ms))
     }
 
     /// Whether the request of this hash is in flight.

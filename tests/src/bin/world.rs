@@ -1,6 +1,8 @@
-//! `make world`: worlds in which everything breaks, a million times. Writes its part of target/chaos/summary.json.
+//! `make world`: worlds in which everything breaks, a million times. Writes its part of target/chaos/summary.json after
+//! each world: a run that was stopped says how far it came.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +34,7 @@ fn main() -> Result<()> {
     let worlds = arguments.points.div_ceil(arguments.each);
     let threads = arguments.threads.unwrap_or(std::thread::available_parallelism()?.get());
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let total = Mutex::new(Tally::default());
+    let played = Mutex::new(Played::default());
     #[expect(clippy::disallowed_methods, reason = "says how long it took")]
     let began = std::time::Instant::now();
     let play = || -> Result<()> {
@@ -47,7 +49,10 @@ fn main() -> Result<()> {
                 failed.store(true, Ordering::Relaxed);
                 bail!("seed {seed}: {tally:?}");
             }
-            total.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
+            let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
+            played.worlds += 1;
+            played.total.add(&tally);
+            played.write(arguments.seed, began.elapsed().as_secs())?;
         }
     };
     std::thread::scope(|scope| {
@@ -57,18 +62,28 @@ fn main() -> Result<()> {
             Err(_) => bail!("a world ended in a panic; it is above"),
         })
     })?;
-    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let seconds = began.elapsed().as_secs_f64();
-    let mut part = serde_json::to_value(&total)?;
-    part["kills"] = total.points.into();
-    part["seed"] = arguments.seed.into();
-    part["worlds"] = worlds.into();
-    part["seconds"] = seconds.round().into();
-    let file = summary::write("simulation", part)?;
-    println!(
-        "{} things broke in {worlds} worlds within {seconds:.0} s: {total:?}; see {}",
-        total.points,
-        file.display()
-    );
+    let played = played.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let seconds = began.elapsed().as_secs();
+    let file = played.write(arguments.seed, seconds)?;
+    let Played { worlds, total } = played;
+    println!("{} things broke in {worlds} worlds within {seconds} s: {total:?}; see {}", total.points, file.display());
     Ok(())
+}
+
+/// The worlds that came to their end.
+#[derive(Default)]
+struct Played {
+    worlds: u64,
+    total: Tally,
+}
+
+impl Played {
+    fn write(&self, seed: u64, seconds: u64) -> Result<PathBuf> {
+        let mut part = serde_json::to_value(&self.total)?;
+        part["kills"] = self.total.points.into();
+        part["seed"] = seed.into();
+        part["worlds"] = self.worlds.into();
+        part["seconds"] = seconds.into();
+        summary::write("simulation", part)
+    }
 }

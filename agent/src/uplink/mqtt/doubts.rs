@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use didar_protocol::reason::Reason;
 
+use super::super::session::Heard;
 use super::{Driver, LinkFault, LoopGone, Online, Outbound};
 use crate::attempt::Event;
 use crate::edge::Health;
@@ -40,13 +41,23 @@ impl Driver {
         }
     }
 
-    /// The first signed time of a boot corrects the clock; one that was far off needs somebody's hand.
-    pub(super) fn correct_clock(&mut self, unix_ms: u64) {
+    /// The matcher's time corrects the clock, forward only where it may be an old one. A clock that was far off needs
+    /// somebody's hand.
+    pub(super) fn correct_clock(&mut self, heard: Heard) {
         let own_ms = self.clock.unix_ms(self.clock.now());
-        let first = !self.clock.is_signed();
+        let compared = self.clock_compared;
+        let unix_ms = match heard {
+            Heard::AtLeast(unix_ms) if unix_ms <= own_ms => return,
+            Heard::AtLeast(unix_ms) => unix_ms,
+            Heard::Now(unix_ms) => {
+                self.trust.time_is_told();
+                self.clock_compared = true;
+                unix_ms
+            }
+        };
         self.clock.learn(unix_ms);
-        self.trust.time_is_told();
-        if first && own_ms.abs_diff(unix_ms) > CLOCK_OFF_MAX_MS {
+        if !compared && own_ms.abs_diff(unix_ms) > CLOCK_OFF_MAX_MS {
+            self.clock_compared = true;
             let [own, told] = [own_ms, unix_ms].map(|ms| day(i64::try_from(ms / 1000).unwrap_or(i64::MAX)));
             tracing::error!(
                 "this device's clock said {own}, off by {} min, and is corrected to the matcher's {told} until the next \

@@ -160,6 +160,17 @@ fn keys_of_another_day_do_not_come_back() {
 }
 
 #[test]
+fn keys_of_a_matcher_whose_clock_ran_ahead_keep_out_no_others_once_the_time_is_told() {
+    const DAY_MS: u64 = 86_400_000;
+    let mut session = up();
+    check(&mut session, 0, arrived(keys(90 * DAY_MS)), "at-least keep-keys other");
+    check(&mut session, 1, arrived(keys(9 * DAY_MS)), "");
+    check(&mut session, 2, request_letter(5, at(60_000)), "send:up/challenge-request");
+    check(&mut session, 3, arrived(challenge(5)), "now challenged");
+    check(&mut session, 4, arrived(keys(9 * DAY_MS)), "at-least keep-keys other");
+}
+
+#[test]
 fn the_state_is_told_again_while_the_link_is_up() {
     let mut session = up();
     assert_eq!(session.deadline(), Some(at(300_000)));
