@@ -109,7 +109,8 @@ impl DiskOutbox {
 }
 
 impl Outbox for DiskOutbox {
-    /// When the outbox is full the entry is lost and counted; the number is then that of the record that will say so.
+    /// When the outbox is full the entry is lost and counted, unless it is of an intended attempt; the number is then that of
+    /// the record that will say so.
     fn append(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError> {
         lock(&self.store).keep(entry)
     }
@@ -129,6 +130,10 @@ impl Outbox for DiskOutbox {
     /// A full outbox keeps it too: nothing leaves before the matcher knows that it waits for nothing.
     fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError> {
         lock(&self.store).tell_gone(number)
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.store).has_room()
     }
 
     fn head(&self) -> (u64, Hash) {

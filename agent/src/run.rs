@@ -110,6 +110,8 @@ pub struct LoopState {
     resend: Option<Moment>,
     connected: bool,
     stopping: bool,
+    /// The store did not give the records that wait.
+    unreadable: bool,
     /// Records that the store did not take, oldest first.
     unkept: VecDeque<AuditEntry>,
     /// What is recorded of the request in hand should the agent die, with the request's hash.
@@ -193,6 +195,9 @@ impl Agent {
             self.send_from(0);
             self.state.gone_back = 0;
             self.drain();
+        }
+        if std::mem::take(&mut self.state.unreadable) && !self.machine.faults().contains(&Reason::StorageFault) {
+            self.take(Event::Fault(Reason::StorageFault));
         }
         self.tell_standing();
         self.plan_mending(now);
@@ -324,6 +329,12 @@ impl Agent {
         }
         if self.machine.serving().is_some() {
             return Err(Refusal::Busy);
+        }
+        if !self.outbox.has_room() {
+            tracing::error!(
+                "the outbox is full of records that the centre has not confirmed: nobody is served until it has"
+            );
+            return Err(Refusal::Unrecorded);
         }
         let id = RequestId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
         let made_at_ms = self.clock.unix_ms(self.clock.now());

@@ -211,6 +211,23 @@ async fn without_a_record_nobody_is_granted_and_the_store_takes_the_record_when_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_outbox_begins_nobody_until_the_centre_has_confirmed() {
+    let kiosk = Kiosk::start(Script { backlog: 3, capacity: 3, deaf_to_audits: 3, ..Script::default() });
+    assert!(matches!(kiosk.begin().await, Err(Refusal::Unrecorded)), "what cannot be recorded is not begun");
+    kiosk.until(|kiosk| kiosk.standing().unconfirmed == 0).await;
+    let id = kiosk.begin().await.unwrap();
+    assert_eq!(kiosk.outcome(id).await.outcome, Outcome::Grant);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_cannot_be_read_is_a_fault_until_it_can() {
+    let kiosk = Kiosk::start(Script { backlog: 3, unreadable: 3, ..Script::default() });
+    kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
+    assert!(matches!(kiosk.begin().await, Err(Refusal::Unrecorded)));
+    kiosk.until(|kiosk| kiosk.standing().faults.is_empty() && kiosk.standing().unconfirmed == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_in_the_middle_of_the_code_leaves_dark_lamps_and_a_record() {
     let kiosk = Kiosk::start(Script::default());
     let id = kiosk.begin().await.unwrap();

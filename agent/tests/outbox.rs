@@ -279,6 +279,22 @@ fn a_full_outbox_keeps_the_oldest_and_tells_the_loss_once() {
 }
 
 #[test]
+fn an_attempt_that_was_begun_has_its_place_in_a_full_outbox() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    let mut outbox = device.open_for(folder.path(), 2);
+    append(&mut outbox, 1);
+    assert!(outbox.has_room());
+    outbox.intend(&ended(Outcome::Fault)).unwrap();
+    append(&mut outbox, 1);
+    assert!(!outbox.has_room());
+    outbox.append(&ended(Outcome::Fault)).unwrap();
+    assert_eq!((outbox.held(), outbox.untold()), (3, 0));
+    // One that was not: lost and counted, as every other record is.
+    outbox.append(&ended(Outcome::Fault)).unwrap();
+    assert_eq!((outbox.held(), outbox.untold()), (3, 1));
+}
+
+#[test]
 fn a_power_cut_between_any_two_operations_loses_nothing_that_was_kept() {
     let device = Device::new();
     for seed in 0..4 {

@@ -40,13 +40,16 @@ pub trait Outbox: Send {
     /// The store cannot be read, or the record is not kept.
     fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError>;
 
+    /// Whether one more record has a place. The record of an attempt that was intended while there was one has it too.
+    fn has_room(&self) -> bool;
+
     /// Number of the next record, and the hash of the last one.
     fn head(&self) -> (u64, Hash);
 
-    /// The latest signed server time that was stored, Unix milliseconds; 0 if none.
+    /// The signed server time that was stored last, Unix milliseconds; 0 if none.
     fn signed_time(&self) -> u64;
 
-    /// Stores a signed server time.
+    /// Stores a signed server time, an earlier one too: the one before came from a matcher whose clock was wrong.
     ///
     /// # Errors
     /// The store cannot be written.

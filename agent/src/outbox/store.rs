@@ -16,7 +16,7 @@ use super::standing::Standing;
 use crate::ask;
 use crate::edge::{Missed, OutboxError};
 
-/// Least step by which a later signed time is worth a write: a clock needs no better start after a power cut.
+/// Least step by which another signed time is worth a write: a clock needs no better start after a power cut.
 const SIGNED_TIME_STEP_MS: u64 = 60_000;
 
 pub(super) const STANDING_KEY: &[u8] = b"S";
@@ -85,12 +85,21 @@ impl Store {
 
     pub(super) fn keep(&mut self, entry: &AuditEntry) -> Result<u64, OutboxError> {
         self.tell_loss()?;
-        if self.held >= self.capacity {
+        if !self.has_room() && !self.is_intended(entry)? {
             let next = Standing { lost: self.standing.lost + 1, ..self.standing };
             self.write(next, done_with_intent(entry))?;
             return Ok(next.next);
         }
         self.append(entry, self.standing.lost)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.held < self.capacity
+    }
+
+    /// Nobody is told an outcome without a record: an attempt that was begun has its place.
+    fn is_intended(&self, entry: &AuditEntry) -> Result<bool, OutboxError> {
+        Ok(matches!(entry, AuditEntry::Attempt { .. }) && self.intended()?.is_some())
     }
 
     /// Keeps `entry` for the next opening, unless a record of an attempt is kept before.
@@ -177,7 +186,7 @@ impl Store {
     }
 
     pub(super) fn keep_signed_time(&mut self, unix_ms: u64) -> Result<(), OutboxError> {
-        if unix_ms < self.standing.signed_time_ms.saturating_add(SIGNED_TIME_STEP_MS) {
+        if unix_ms.abs_diff(self.standing.signed_time_ms) < SIGNED_TIME_STEP_MS {
             return Ok(());
         }
         self.write(Standing { signed_time_ms: unix_ms, ..self.standing }, Vec::new())
@@ -214,7 +223,7 @@ impl Store {
 
     fn tell_loss(&mut self) -> Result<(), OutboxError> {
         let count = self.standing.lost;
-        if count > 0 && self.held < self.capacity {
+        if count > 0 && self.has_room() {
             self.append(&AuditEntry::Lost { count }, 0)?;
         }
         Ok(())

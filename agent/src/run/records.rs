@@ -106,7 +106,9 @@ impl Agent {
     }
 
     fn mend_the_store(&mut self) -> Result<(), Reason> {
-        self.outbox.mend().map_err(|error| logged(Reason::StorageFault, &error))?;
+        let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
+        self.outbox.mend().map_err(failed)?;
+        self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW).map_err(failed)?;
         self.keep_the_unkept()
     }
 
@@ -143,7 +145,10 @@ impl Agent {
                     self.state.resend = Some(self.clock.now().after(RECEIPT_WAIT));
                 }
             }
-            Err(error) => drop(logged(Reason::StorageFault, &error)),
+            Err(error) => {
+                logged(Reason::StorageFault, &error);
+                self.state.unreadable = true;
+            }
         }
     }
 
@@ -163,7 +168,10 @@ impl Agent {
                 logged(Reason::StorageFault, &error);
             }
         }
-        if let Err(error) = self.outbox.keep_signed_time(receipt.server_time_ms) {
+        // Of a clock that no matcher has set yet, the calendar may be anything.
+        if self.clock.is_signed()
+            && let Err(error) = self.outbox.keep_signed_time(self.clock.unix_ms(self.clock.now()))
+        {
             logged(Reason::StorageFault, &error);
         }
         let (next, _) = self.outbox.head();

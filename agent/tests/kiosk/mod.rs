@@ -4,6 +4,7 @@ mod matcher;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ pub(crate) struct Script {
     pub(crate) store_failures: u32,
     /// Records that wait since earlier.
     pub(crate) backlog: u32,
+    /// Records that the store has room for.
+    pub(crate) capacity: u64,
+    /// Readings of the records that wait, that fail.
+    pub(crate) unreadable: u32,
     /// Of those, the numbers that damage took out of the store.
     pub(crate) holes: &'static [u64],
     /// Each receipt comes once more, after the next three.
@@ -66,6 +71,8 @@ impl Default for Script {
             lamp_failures: 0,
             store_failures: 0,
             backlog: 0,
+            capacity: 1000,
+            unreadable: 0,
             holes: &[],
             late_receipts: false,
         }
@@ -131,7 +138,7 @@ impl Kiosk {
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
         let signer = Arc::new(SoftwareSigner::from_pkcs8_pem(&key.serialize_pem(), certificate.der()).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let mut outbox = DiskOutbox::open(folder.path(), device(), signer.clone(), 1000).unwrap();
+        let mut outbox = DiskOutbox::open(folder.path(), device(), signer.clone(), script.capacity).unwrap();
         for _ in 0..script.backlog {
             outbox.append(&AuditEntry::Started { version: "0.1.0".to_owned(), boot: [7; 16] }).unwrap();
         }
@@ -171,7 +178,11 @@ impl Kiosk {
             display: None,
             buzzer: None,
             uplink: Box::new(Matcher::new(shared.clone(), events.clone(), signer.verifying_key(), seen.clone())),
-            outbox: Box::new(FailingOutbox { real: outbox, failures: script.store_failures }),
+            outbox: Box::new(FailingOutbox {
+                real: outbox,
+                failures: script.store_failures,
+                unreadable: AtomicU32::new(script.unreadable),
+            }),
             journal: journal.clone(),
             language: Language::Kk,
             state: LoopState::default(),
@@ -403,6 +414,7 @@ fn take_out(folder: &Path, numbers: &[u64]) {
 struct FailingOutbox {
     real: DiskOutbox,
     failures: u32,
+    unreadable: AtomicU32,
 }
 
 impl Outbox for FailingOutbox {
@@ -419,6 +431,12 @@ impl Outbox for FailingOutbox {
     }
 
     fn unacknowledged(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
+        // One letter is what a look at the backlog's length reads.
+        if limit > 1
+            && self.unreadable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        {
+            return Err(OutboxError::Damaged { path: "script".into(), number: from, why: "a bit turned".to_owned() });
+        }
         self.real.unacknowledged(from, limit)
     }
 
@@ -428,6 +446,10 @@ impl Outbox for FailingOutbox {
 
     fn tell_gone(&mut self, number: u64) -> Result<Missed, OutboxError> {
         self.real.tell_gone(number)
+    }
+
+    fn has_room(&self) -> bool {
+        self.real.has_room()
     }
 
     fn head(&self) -> (u64, Hash) {
