@@ -112,6 +112,8 @@ pub struct LoopState {
     stopping: bool,
     /// The store did not give the records that wait.
     unreadable: bool,
+    /// Nor did it once it had been opened anew.
+    damaged: bool,
     /// Records that the store did not take, oldest first.
     unkept: VecDeque<AuditEntry>,
     /// What is recorded of the request in hand should the agent die, with the request's hash.
@@ -127,7 +129,8 @@ pub struct LoopState {
 const NAP_MAX: Duration = Duration::from_secs(3600);
 
 impl Agent {
-    /// Runs until `stop` is done: then the attempt in hand is ended, the lamps are dark and the outbox is on the disk.
+    /// Runs until `stop` is done: then the attempt in hand is ended, the lamps are dark and the outbox is on the disk. Ends
+    /// by itself where the store is damaged: the next start repairs it.
     pub async fn run(
         &mut self,
         mut events: mpsc::Receiver<Event>,
@@ -137,7 +140,7 @@ impl Agent {
         let mut stop = pin!(stop);
         self.show(self.machine.rest_view());
         self.tell_standing();
-        loop {
+        while !self.state.damaged {
             let wait = self.next_deadline().map_or(NAP_MAX, |until| until.since(self.clock.now())).min(NAP_MAX);
             tokio::select! {
                 biased;

@@ -221,10 +221,17 @@ async fn a_full_outbox_begins_nobody_until_the_centre_has_confirmed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_cannot_be_read_is_a_fault_until_it_can() {
-    let kiosk = Kiosk::start(Script { backlog: 3, unreadable: 3, ..Script::default() });
+    let kiosk = Kiosk::start(Script { backlog: 3, unreadable: 1, ..Script::default() });
     kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
     assert!(matches!(kiosk.begin().await, Err(Refusal::Unrecorded)));
     kiosk.until(|kiosk| kiosk.standing().faults.is_empty() && kiosk.standing().unconfirmed == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_store_that_stays_damaged_the_agent_ends_so_that_its_next_start_repairs_it() {
+    let kiosk = Kiosk::start(Script { backlog: 3, unreadable: u32::MAX, ..Script::default() });
+    kiosk.until(|kiosk| kiosk.standing().faults == [Reason::StorageFault]).await;
+    kiosk.until(Kiosk::has_ended).await;
 }
 
 #[tokio::test(start_paused = true)]

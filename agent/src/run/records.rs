@@ -108,8 +108,13 @@ impl Agent {
     fn mend_the_store(&mut self) -> Result<(), Reason> {
         let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
         self.outbox.mend().map_err(failed)?;
-        self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW).map_err(failed)?;
-        self.keep_the_unkept()
+        self.keep_the_unkept()?;
+        if let Err(error) = self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
+            tracing::error!("the outbox is damaged: the agent ends, and its next start saves what is good");
+            self.state.damaged = true;
+            return Err(failed(error));
+        }
+        Ok(())
     }
 
     /// What waits in memory goes first: records stand in the chain as things happened.

@@ -280,6 +280,11 @@ impl Kiosk {
         self.seen.lock().unwrap().lamps.last().is_some_and(|light| *light != Light::Off)
     }
 
+    /// Whether the loop has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Stops the loop; returns what the world saw, and what is on the disk.
     pub(crate) async fn stop(self) -> Seen {
         self.stop.send(()).unwrap();
