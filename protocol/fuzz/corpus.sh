@@ -23,7 +23,7 @@ lay() {
 }
 
 keep() {
-  local work source name merged
+  local source name merged
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   for source in targets/*.rs; do
