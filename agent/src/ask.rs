@@ -6,7 +6,8 @@ use didar_liveness::Policy;
 use didar_protocol::codec::EncodeError;
 use didar_protocol::id::{AttemptId, DeviceId, Iin, InitiatorId, RequestId, sha256};
 use didar_protocol::message::{
-    Attempt, AuditEntry, AuditRecord, ChallengeRequest, Consent, Ending as WireEnding, Kind, Message, ModelRef, State,
+    Attempt, AuditEntry, AuditRecord, ChallengeRequest, Connection, Consent, Ending as WireEnding, Kind, Message,
+    ModelRef, State,
 };
 use didar_protocol::seal::{self, Entropy, SealError, SealKey, Signer};
 
@@ -56,11 +57,16 @@ pub struct Draft {
     pub language: Language,
 }
 
-/// Gives a draft its name and time, and with them its hash.
+/// Gives a draft its name, its time (Unix milliseconds) and connection, and with them its hash.
 ///
 /// # Errors
 /// A field is out of the protocol's bounds.
-pub fn prepare(draft: Draft, device: &DeviceId, id: RequestId, made_at_ms: u64) -> Result<Request, AskError> {
+pub fn prepare(
+    draft: Draft,
+    device: &DeviceId,
+    id: RequestId,
+    (made_at_ms, connection): (u64, Connection),
+) -> Result<Request, AskError> {
     let mut request = Request {
         id,
         hash: [0; 32],
@@ -70,6 +76,7 @@ pub fn prepare(draft: Draft, device: &DeviceId, id: RequestId, made_at_ms: u64) 
         purpose: draft.purpose,
         consent: draft.consent,
         made_at_ms,
+        connection,
         language: draft.language,
     };
     request.hash = sha256(&encode(&challenge_request(&request, device))?);
@@ -171,6 +178,7 @@ fn challenge_request(request: &Request, device: &DeviceId) -> ChallengeRequest {
         purpose: request.purpose.clone(),
         consent: request.consent.clone(),
         made_at_ms: request.made_at_ms,
+        connection: request.connection,
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use didar_protocol::id::{AttemptId, Hash, RequestId};
 use didar_protocol::light_code::Light;
+use didar_protocol::message::Connection;
 use didar_protocol::reason::Reason;
 use didar_vision::PixelFormat;
 
 use crate::screen::Area;
-use crate::time::Moment;
+use crate::time::{Calendar, Moment};
 pub use outbox::{Missed, Outbox, OutboxError};
 
 /// One picture of the camera: lent, until the next one is asked for.
@@ -346,6 +347,12 @@ pub trait Uplink: Send {
 
     /// Stops repeating what asks this: nobody waits for the answer any more.
     fn forget(&mut self, question: Question);
+
+    /// The newest connection that was made or tried; before the first one it is that.
+    ///
+    /// # Errors
+    /// It could not be counted.
+    fn connection(&self) -> Result<Connection, OutboxError>;
 }
 
 /// A letter was not taken.
@@ -367,12 +374,11 @@ pub trait Clock: Send + Sync {
     /// The monotonic clock.
     fn now(&self) -> Moment;
 
+    /// What is known of the calendar.
+    fn calendar(&self) -> &Calendar;
+
     /// The calendar at `at`, Unix milliseconds, by the best knowledge.
-    fn unix_ms(&self, at: Moment) -> u64;
-
-    /// Takes a signed time of the matcher, Unix milliseconds, as now.
-    fn learn(&self, signed_unix_ms: u64);
-
-    /// Whether a signed time has come since the start.
-    fn is_signed(&self) -> bool;
+    fn unix_ms(&self, at: Moment) -> u64 {
+        self.calendar().unix_ms(at)
+    }
 }

@@ -38,7 +38,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::attempt::Language;
 use crate::camera::meter::Meter;
-use crate::edge::Clock;
 use crate::journal::{Entry, Journal};
 use crate::run::{Call, Refusal};
 use crate::screen::Help;
@@ -54,8 +53,6 @@ pub struct Door {
     pub journal: Arc<Journal>,
     /// Where a person finds help.
     pub help: Help,
-    /// The clocks: a consent must not have ended.
-    pub clock: Arc<dyn Clock>,
     /// Language of requests that name none.
     pub language: Language,
     /// What is counted of the camera's frames.
@@ -181,7 +178,7 @@ async fn begin(State(inner): Shared, body: Body) -> Result<Response, Problem> {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::RequestMalformed, detail)
         })?;
     let door = &inner.door;
-    let draft = body::read(&bytes, door.language, door.clock.unix_ms(door.clock.now()) / 1000)?;
+    let draft = body::read(&bytes, door.language)?;
     let (answer, answered) = oneshot::channel();
     door.calls.try_send(Call::Begin { draft, answer }).map_err(|_| Problem::unavailable())?;
     let begun = timeout(LOOP_WAIT, answered).await.map_err(|_| Problem::unavailable())?;

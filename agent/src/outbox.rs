@@ -41,7 +41,7 @@ pub struct Memory {
     store: Arc<Mutex<Store>>,
 }
 
-/// What was found damaged when the outbox was opened.
+/// What was found damaged when the outbox was opened or mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// Records saved.
@@ -87,7 +87,7 @@ impl DiskOutbox {
         Ok(Self { store: Arc::new(Mutex::new(store)), recovery })
     }
 
-    /// What was damaged at opening, if anything: log it, and tell it as a storage fault.
+    /// What was found damaged last, at opening or mending, if anything: log it, and tell it as a storage fault.
     pub fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_ref()
     }
@@ -155,7 +155,12 @@ impl Outbox for DiskOutbox {
     }
 
     fn mend(&mut self) -> Result<(), OutboxError> {
-        lock(&self.store).mend()
+        if let Some(recovery) = lock(&self.store).mend()? {
+            let Recovery { saved, lost, why } = &recovery;
+            tracing::error!("the outbox is mended: {why}; {saved} records saved, {lost} lost");
+            self.recovery = Some(recovery);
+        }
+        Ok(())
     }
 }
 
@@ -177,6 +182,15 @@ impl Memory {
     /// The store cannot be written.
     pub fn connected(&self) -> Result<u64, OutboxError> {
         lock(&self.store).connected()
+    }
+
+    /// The count of the newest connection since the store was opened; where none was counted yet the next one is, since the
+    /// last one is an earlier boot's.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn connection(&self) -> Result<u64, OutboxError> {
+        lock(&self.store).connection()
     }
 
     /// Keeps the matcher's signed keys message, so that the first request after a start can be sealed. Public keys only.

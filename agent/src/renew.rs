@@ -25,7 +25,7 @@ pub async fn keep_current(at: Enrolment, trust: Arc<TrustAnchor>, identity: Arc<
         rest(wait).await;
         wait = LOOK_EVERY;
         // Without the centre's time a calendar that ran away would renew every hour.
-        if !clock.is_signed() {
+        if !clock.calendar().is_signed() {
             continue;
         }
         let now_s = i64::try_from(clock.unix_ms(clock.now()) / 1000).unwrap_or(i64::MAX);

@@ -112,8 +112,10 @@ pub struct LoopState {
     stopping: bool,
     /// The store did not give the records that wait.
     unreadable: bool,
-    /// Nor did it once it had been opened anew.
+    /// Nor did it once it was mended.
     damaged: bool,
+    /// The store's fault is that it is full: receipts mend it, and nothing else.
+    full: bool,
     /// Records that the store did not take, oldest first.
     unkept: VecDeque<AuditEntry>,
     /// What is recorded of the request in hand should the agent die, with the request's hash.
@@ -130,7 +132,7 @@ const NAP_MAX: Duration = Duration::from_secs(3600);
 
 impl Agent {
     /// Runs until `stop` is done: then the attempt in hand is ended, the lamps are dark and the outbox is on the disk. Ends
-    /// by itself where the store is damaged: the next start repairs it.
+    /// by itself where the store stays damaged though it was mended: a start is the last that is left to try.
     pub async fn run(
         &mut self,
         mut events: mpsc::Receiver<Event>,
@@ -139,6 +141,7 @@ impl Agent {
     ) {
         let mut stop = pin!(stop);
         self.show(self.machine.rest_view());
+        self.watch_room();
         self.tell_standing();
         while !self.state.damaged {
             let wait = self.next_deadline().map_or(NAP_MAX, |until| until.since(self.clock.now())).min(NAP_MAX);
@@ -177,6 +180,8 @@ impl Agent {
         let first = self.note(&event);
         let mut waiting: VecDeque<Event> = first.into_iter().chain([event]).collect();
         while let Some(event) = waiting.pop_front() {
+            // Room alone does not mend a store that failed.
+            self.state.full &= !matches!(event, Event::Fault(Reason::StorageFault));
             let faults = self.machine.faults();
             for command in self.machine.step(self.clock.now(), event) {
                 let Err(event) = self.obey(command) else { continue };
@@ -195,13 +200,12 @@ impl Agent {
         let now = self.clock.now();
         if self.state.resend.is_some_and(|at| now >= at) {
             self.state.resend = None;
-            self.send_from(0);
-            self.state.gone_back = 0;
-            self.drain();
+            self.send_all();
         }
-        if std::mem::take(&mut self.state.unreadable) && !self.machine.faults().contains(&Reason::StorageFault) {
+        if std::mem::take(&mut self.state.unreadable) && !self.is_broken() {
             self.take(Event::Fault(Reason::StorageFault));
         }
+        self.watch_room();
         self.tell_standing();
         self.plan_mending(now);
     }
@@ -216,9 +220,7 @@ impl Agent {
             }
             Event::UplinkUp => {
                 self.state.connected = true;
-                self.send_from(0);
-                self.state.gone_back = 0;
-                self.drain();
+                self.send_all();
             }
             Event::UplinkDown => {
                 self.state.connected = false;
@@ -327,29 +329,28 @@ impl Agent {
         if self.state.stopping {
             return Err(Refusal::Stopping);
         }
+        self.watch_room();
         if self.machine.faults().contains(&Reason::StorageFault) {
             return Err(Refusal::Unrecorded);
         }
         if self.machine.serving().is_some() {
             return Err(Refusal::Busy);
         }
-        if !self.outbox.has_room() {
-            tracing::error!(
-                "the outbox is full of records that the centre has not confirmed: nobody is served until it has"
-            );
-            return Err(Refusal::Unrecorded);
-        }
         let id = RequestId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
         let made_at_ms = self.clock.unix_ms(self.clock.now());
-        let request = ask::prepare(draft, &self.device, id, made_at_ms)?;
-        if let Err(reason) = self.intend_request(&request) {
-            self.take(Event::Fault(reason));
-            return Err(Refusal::Unrecorded);
-        }
+        let connection =
+            self.uplink.connection().map_err(|error| self.unrecorded(logged(Reason::StorageFault, &error)))?;
+        let request = ask::prepare(draft, &self.device, id, (made_at_ms, connection))?;
+        self.intend_request(&request).map_err(|reason| self.unrecorded(reason))?;
         self.state.serving = Some((id, request.language));
         self.journal.open(id);
         self.take(Event::Requested(Box::new(request)));
         Ok(id)
+    }
+
+    fn unrecorded(&mut self, reason: Reason) -> Refusal {
+        self.take(Event::Fault(reason));
+        Refusal::Unrecorded
     }
 
     fn show(&mut self, view: View) {

@@ -62,7 +62,6 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
         calls,
         journal: Arc::clone(&agent.journal),
         help: config.help.clone(),
-        clock: Arc::clone(&agent.clock),
         language: config.language,
         meter,
     };

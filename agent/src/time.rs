@@ -1,6 +1,6 @@
 //! Time: the monotonic clock that everything is measured by, and what the device knows of the calendar.
 //!
-//! **Here:** [`Moment`], and the one real [`Clock`]: the only file of the agent that reads the system's clocks.
+//! **Here:** [`Moment`], [`Calendar`], and the one real [`Clock`]: the only file of the agent that reads the system's clocks.
 //! **Not here:** timers; the loop waits for [`crate::attempt::Machine::deadline`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,46 +44,104 @@ impl Moment {
     }
 }
 
-/// The system's clocks, corrected by the matcher's signed time. Clones of the `Arc` around it share the correction.
-pub struct SystemClock {
-    /// Unix milliseconds at the boot: what is added to the monotonic clock.
-    boot_unix_ms: AtomicU64,
-    signed: AtomicBool,
+/// A verified time of the matcher, milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// In answer to a question of ours: it is the time now.
+    Now(u64),
+    /// In a message that may have lain somewhere: it is at least this.
+    AtLeast(u64),
 }
+
+/// What a device knows of the calendar: what its board said at the start, until a matcher's signed time says better. From
+/// then on the monotonic clock carries it, so that only another answer to a question changes it.
+pub struct Calendar {
+    /// Unix milliseconds at [`Moment::ZERO`], at the start.
+    begun_ms: u64,
+    /// And now.
+    zero_ms: AtomicU64,
+    signed: AtomicBool,
+    told: AtomicBool,
+}
+
+impl Calendar {
+    /// It is `unix_ms` at `at`, as far as anybody here knows.
+    pub const fn new(unix_ms: u64, at: Moment) -> Self {
+        let begun_ms = unix_ms.saturating_sub(millis(at));
+        let (signed, told) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { begun_ms, zero_ms: AtomicU64::new(begun_ms), signed, told }
+    }
+
+    /// Unix milliseconds at `at`.
+    pub fn unix_ms(&self, at: Moment) -> u64 {
+        self.zero_ms.load(Ordering::Relaxed).saturating_add(millis(at))
+    }
+
+    /// Takes what was heard at `at`; false where it says nothing new.
+    pub fn learn(&self, heard: Heard, at: Moment) -> bool {
+        let unix_ms = match heard {
+            Heard::AtLeast(unix_ms) if self.is_told() || unix_ms <= self.unix_ms(at) => return false,
+            Heard::AtLeast(unix_ms) => unix_ms,
+            Heard::Now(unix_ms) => {
+                self.told.store(true, Ordering::Relaxed);
+                unix_ms
+            }
+        };
+        self.zero_ms.store(unix_ms.saturating_sub(millis(at)), Ordering::Relaxed);
+        self.signed.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether a signed time has changed it.
+    pub fn is_signed(&self) -> bool {
+        self.signed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a matcher has answered a question of this start, and so told the time.
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Back to what the board said at the start: what was told since can't have been the time.
+    pub fn forget(&self) {
+        self.told.store(false, Ordering::Relaxed);
+        self.signed.store(false, Ordering::Relaxed);
+        self.zero_ms.store(self.begun_ms, Ordering::Relaxed);
+    }
+}
+
+const fn millis(at: Moment) -> u64 {
+    at.as_nanos() / 1_000_000
+}
+
+/// The system's clocks, corrected by the matcher's signed time. Clones of the `Arc` around it share the correction.
+pub struct SystemClock(Calendar);
 
 impl SystemClock {
     /// Starts no earlier than `not_before_ms` (Unix): the later of the build and the last signed time that was stored.
     pub fn new(not_before_ms: u64) -> Self {
-        let boot_unix_ms = calendar_ms().max(not_before_ms).saturating_sub(monotonic_ms());
-        Self { boot_unix_ms: AtomicU64::new(boot_unix_ms), signed: AtomicBool::new(false) }
+        Self::at(calendar_ms().max(not_before_ms))
+    }
+
+    /// Starts at this time of the calendar (Unix milliseconds), whatever the system says.
+    pub fn at(unix_ms: u64) -> Self {
+        Self(Calendar::new(unix_ms, monotonic()))
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        let now = clock_gettime(ClockId::Monotonic);
-        Moment(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
+        monotonic()
     }
 
-    fn unix_ms(&self, at: Moment) -> u64 {
-        let since_boot = u64::try_from(at.0.as_millis()).unwrap_or(u64::MAX);
-        self.boot_unix_ms.load(Ordering::Relaxed).saturating_add(since_boot)
-    }
-
-    fn learn(&self, signed_unix_ms: u64) {
-        let at_boot = signed_unix_ms.saturating_sub(monotonic_ms());
-        self.boot_unix_ms.store(at_boot, Ordering::Relaxed);
-        self.signed.store(true, Ordering::Relaxed);
-    }
-
-    fn is_signed(&self) -> bool {
-        self.signed.load(Ordering::Relaxed)
+    fn calendar(&self) -> &Calendar {
+        &self.0
     }
 }
 
-fn monotonic_ms() -> u64 {
+fn monotonic() -> Moment {
     let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.unsigned_abs().saturating_mul(1000) + now.tv_nsec.unsigned_abs() / 1_000_000
+    Moment(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
 }
 
 /// What the system believes, Unix milliseconds; zero before 1970. By way of libc, where a wrong clock can be put before

@@ -365,24 +365,60 @@ fn any_damage_is_survived_and_what_is_lost_is_counted() {
         damage(&broken.path().join("letters/db"), &mut Random(seed));
         let outbox = device.open(broken.path());
         let records = device.records(&outbox, Gaps::Allowed);
-        let told = lost(&records);
-        let saved = records.iter().filter(|record| (11..next).contains(&record.number)).count() as u64;
-        assert_eq!(saved + told, next - 11, "seed {seed}: {saved} saved, {told} told as lost");
-        let (number, hash) = outbox.head();
-        if told > 0 {
-            damages += 1;
-            assert_eq!(outbox.recovery().unwrap().lost, told, "seed {seed}");
-            assert_eq!(records.last().unwrap().previous, head, "seed {seed}: the chain must go on from its head");
-            assert_eq!(number, next + 1);
-        } else {
-            assert_eq!((number, hash), (next, head), "seed {seed}");
-        }
+        damages += u32::from(repaired(&outbox, &records, (next, head), seed) > 0);
         drop(outbox);
         let again = device.open(broken.path());
         assert_eq!(again.recovery(), None, "seed {seed}: a loss is counted once");
         assert_eq!(device.records(&again, Gaps::Allowed), records, "seed {seed}");
     }
     assert!(damages > 3, "the damage must hurt sometimes: {damages}");
+}
+
+#[test]
+fn damage_in_an_open_store_is_mended_without_a_restart() {
+    let (device, folder) = (Device::new(), tempfile::tempdir().unwrap());
+    let mut outbox = device.open(folder.path());
+    append(&mut outbox, 40);
+    acknowledge(&mut outbox, 10);
+    drop(outbox);
+    let mut damages = 0;
+    for seed in 0..30 {
+        let broken = tempfile::tempdir().unwrap();
+        copy(folder.path(), broken.path());
+        let mut outbox = device.open(broken.path());
+        append(&mut outbox, 1);
+        let head = outbox.head();
+        damage(&broken.path().join("letters/db"), &mut Random(seed));
+        outbox.mend().unwrap();
+        let records = device.records(&outbox, Gaps::Allowed);
+        damages += u32::from(repaired(&outbox, &records, head, seed) > 0);
+        assert_eq!(outbox.held(), records.len() as u64, "seed {seed}");
+        outbox.mend().unwrap();
+        assert_eq!(device.records(&outbox, Gaps::Allowed), records, "seed {seed}: a loss is counted once");
+        append(&mut outbox, 1);
+        drop(outbox);
+        let again = device.open(broken.path());
+        assert_eq!(again.recovery(), None, "seed {seed}");
+        assert_eq!(device.records(&again, Gaps::Allowed)[..records.len()], records, "seed {seed}");
+        assert_eq!(again.held(), records.len() as u64 + 1, "seed {seed}");
+    }
+    assert!(damages > 3, "the damage must hurt sometimes: {damages}");
+}
+
+/// Of a chain that stood at `next` and `head` before the damage, with receipts up to 10: each record is here or told as
+/// lost, and the chain goes on. Says how many are lost.
+fn repaired(outbox: &DiskOutbox, records: &[AuditRecord], (next, head): (u64, Hash), seed: u64) -> u64 {
+    let told = lost(records);
+    let saved = records.iter().filter(|record| (11..next).contains(&record.number)).count() as u64;
+    assert_eq!(saved + told, next - 11, "seed {seed}: {saved} saved, {told} told as lost");
+    if told > 0 {
+        assert_eq!(outbox.recovery().unwrap().lost, told, "seed {seed}");
+        assert_eq!(records.last().unwrap().previous, head, "seed {seed}: the chain must go on from its head");
+        assert_eq!(outbox.head().0, next + 1, "seed {seed}");
+    } else {
+        assert_eq!(outbox.head(), (next, head), "seed {seed}");
+    }
+    told
 }
 
 #[test]

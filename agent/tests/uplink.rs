@@ -4,17 +4,13 @@
 mod broker;
 mod ends;
 
-use std::fs;
-use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Authority, Validity, free_port};
 use didar_agent::attempt::Event;
-use didar_agent::edge::{Clock, Letter, Question, Uplink, UplinkError};
-use didar_agent::time::{Moment, SystemClock};
+use didar_agent::edge::{Letter, Question, Uplink, UplinkError};
 use didar_agent::uplink::fault::LinkFault;
-use didar_agent::uplink::trust::TrustAnchor;
-use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, State, Verdict, VerdictOutcome};
+use didar_protocol::message::{Challenge, Kind, Message, State, Verdict, VerdictOutcome};
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Signed, SoftwareSigner, sign_with_certificate};
 use didar_protocol::trace::TraceParent;
@@ -52,7 +48,7 @@ async fn an_attempt_goes_through_and_the_keys_outlive_a_restart() {
     matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
     assert!(matches!(kiosk.event().await, Event::Challenged(challenge) if challenge.attempt == ATTEMPT));
     kiosk.uplink.forget(Question::Request(REQUEST));
-    assert!(kiosk.clock.is_signed());
+    assert!(kiosk.clock.calendar().is_told());
 
     kiosk.close();
     let attempt = matcher.next("up/attempt").await;
@@ -273,113 +269,4 @@ async fn a_copy_of_the_device_throws_it_off_and_it_returns() {
     let fault = kiosk.first_fault().await;
     assert!(matches!(fault, LinkFault::TakenOver { .. } | LinkFault::Closed { .. }), "{fault}");
     kiosk.up().await;
-}
-
-/// A board whose calendar stands at a time of its own until it learns better.
-struct SlowClock {
-    real: SystemClock,
-    behind: std::sync::Mutex<Option<u64>>,
-}
-
-impl Clock for SlowClock {
-    fn now(&self) -> Moment {
-        self.real.now()
-    }
-
-    fn unix_ms(&self, at: Moment) -> u64 {
-        self.behind.lock().unwrap().unwrap_or_else(|| self.real.unix_ms(at))
-    }
-
-    fn learn(&self, signed_unix_ms: u64) {
-        *self.behind.lock().unwrap() = None;
-        self.real.learn(signed_unix_ms);
-    }
-
-    fn is_signed(&self) -> bool {
-        self.real.is_signed()
-    }
-}
-
-#[tokio::test]
-async fn a_clock_in_1970_reaches_the_centre_and_corrects_itself() {
-    let site = Site::new();
-    let mut matcher = Matcher::connect(&site).await;
-    let clock = Arc::new(SlowClock { real: SystemClock::new(0), behind: std::sync::Mutex::new(Some(0)) });
-    let device = site.authority.device(ID, Validity::Now).unwrap();
-    let mut kiosk = site.kiosk_with(&device, &site.authority.pem, clock.clone());
-    kiosk.up().await;
-    // What comes first at a real site: the retained keys, and the receipt for the record of this start.
-    matcher.publish("matcher/keys", matcher.sign(&matcher.keys())).await;
-    assert!(matches!(kiosk.event().await, Event::Keys(_)));
-    assert!(clock.is_signed());
-    assert!(clock.unix_ms(clock.now()).abs_diff(matcher.now_ms()) < 10_000);
-    // The centre is told once that somebody should look at this clock.
-    while !matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault) {}
-    assert!(!matcher.state_of(&kiosk).await.faults.contains(&Reason::ClockFault));
-    matcher.publish("device/kiosk-7/down/receipt", matcher.sign(&matcher.receipt())).await;
-    assert!(matches!(kiosk.event().await, Event::Receipt(_)));
-    kiosk.ask();
-    let challenge = matcher.sign(&matcher.challenge());
-    matcher.publish_correlated("device/kiosk-7/down/challenge", challenge, Some(REQUEST.as_bytes())).await;
-    assert!(matches!(kiosk.event().await, Event::Challenged(_)));
-    assert!(clock.unix_ms(clock.now()).abs_diff(matcher.now_ms()) < 10_000);
-}
-
-#[tokio::test]
-async fn a_matcher_whose_clock_says_2100_moves_none_and_the_one_that_is_right_is_heard() {
-    let site = Site::new();
-    let mut matcher = Matcher::connect(&site).await;
-    let mut kiosk = site.kiosk();
-    kiosk.up().await;
-    matcher.state_of(&kiosk).await;
-    kiosk.ask();
-    let keys = MatcherKeys { server_time_ms: YEAR_2100_MS, ..matcher.keys() };
-    matcher.publish("matcher/keys", matcher.sign(&keys)).await;
-    let receipt = Receipt { server_time_ms: YEAR_2100_MS, ..matcher.receipt() };
-    matcher.publish("device/kiosk-7/down/receipt", matcher.sign(&receipt)).await;
-    let challenge =
-        Challenge { server_time_ms: YEAR_2100_MS, expires_ms: YEAR_2100_MS + 60_000, ..matcher.challenge() };
-    matcher.publish("device/kiosk-7/down/challenge", matcher.sign(&challenge)).await;
-    // The centre hears that something came that a kiosk does not believe.
-    while !matcher.state_of(&kiosk).await.faults.contains(&Reason::PeerNotTrusted) {}
-
-    matcher.publish("matcher/keys", matcher.sign(&matcher.keys())).await;
-    assert!(matches!(kiosk.event().await, Event::Keys(keys) if keys.server_time_ms < YEAR_2100_MS));
-    matcher.publish("device/kiosk-7/down/challenge", matcher.sign(&matcher.challenge())).await;
-    assert!(matches!(kiosk.event().await, Event::Challenged(told) if told.server_time_ms < YEAR_2100_MS));
-    assert!(kiosk.clock.unix_ms(kiosk.clock.now()).abs_diff(matcher.now_ms()) < 10_000);
-}
-
-#[tokio::test]
-async fn a_clock_in_2100_is_named_and_told_to_the_loop_until_it_is_right() {
-    let site = Site::new();
-    let clock = Arc::new(SlowClock { real: SystemClock::new(0), behind: std::sync::Mutex::new(Some(YEAR_2100_MS)) });
-    let device = site.authority.device(ID, Validity::Now).unwrap();
-    let mut kiosk = site.kiosk_with(&device, &site.authority.pem, clock.clone());
-    assert!(matches!(kiosk.event().await, Event::Fault(Reason::ClockFault)));
-    let fault = kiosk.first_fault().await;
-    assert!(fault.to_string().starts_with("this device's clock says 2100-01-01"), "{fault}");
-    *clock.behind.lock().unwrap() = None;
-    loop {
-        match kiosk.event().await {
-            Event::Mended(Reason::ClockFault) => break,
-            Event::UplinkDown | Event::UplinkUp => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn once_the_time_is_told_a_certificate_of_the_future_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("site").unwrap();
-    fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
-    let future = authority.client("matcher-1", "urn:didar:matcher:matcher-1", Validity::Future).unwrap();
-    let expired = authority.client("matcher-1", "urn:didar:matcher:matcher-1", Validity::Expired).unwrap();
-    let trust = TrustAnchor::open(folder.path(), Arc::new(SystemClock::new(0))).unwrap();
-    assert!(trust.matcher_key(&future.der).is_ok());
-    assert!(trust.matcher_key(&expired.der).is_err());
-    trust.time_is_told();
-    let why = trust.matcher_key(&future.der).unwrap_err().to_string();
-    assert!(why.starts_with("matcher's certificate is valid from 2080-01-01 only"), "{why}");
 }

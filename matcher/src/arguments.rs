@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use didar_matcher::ca::DEVICE_DAYS;
+use didar_matcher::ledger::Head;
 use didar_protocol::id::{DeviceId, Iin, InitiatorId};
 
 /// The centre of Didar: references, challenges, verdicts, ledger, the operator's view.
@@ -274,12 +275,18 @@ pub(crate) enum ConsentCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum LedgerCommand {
-    /// Check every number and hash
+    /// Check every number and hash, in the database or in an exported file
     Verify {
         #[command(flatten)]
         place: Place,
+        /// An exported file, or - for standard input: needs no site and no keys
+        #[arg(long, conflicts_with_all = ["dir", "config"])]
+        file: Option<PathBuf>,
+        /// The head that an earlier check printed and you kept elsewhere: that line must still be there
+        #[arg(long, value_name = "NUMBER:HASH")]
+        seen: Option<Head>,
     },
-    /// Write every line as JSON
+    /// Write every line as JSON, for `ledger verify --file`
     Export {
         #[command(flatten)]
         place: Place,

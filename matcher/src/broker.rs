@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::files::{self, FileError};
 use crate::time;
-pub use voice::Turned;
+pub use voice::{Incident, Turned};
 
 /// The hidden subcommand that becomes the broker.
 pub const LAUNCH: &str = "broker-run";
@@ -196,7 +196,7 @@ impl BrokerPlan {
     ///
     /// # Errors
     /// When Mosquitto is absent, the port is taken, or it ends or stays silent.
-    pub async fn start(&self, launcher: &Path, turned: mpsc::Sender<Turned>) -> Result<Broker, BrokerError> {
+    pub async fn start(&self, launcher: &Path, incidents: mpsc::Sender<Incident>) -> Result<Broker, BrokerError> {
         let program = find_mosquitto().ok_or(BrokerError::Absent)?;
         let address = self.local_address();
         let bind = SocketAddr::new(self.bind, self.port);
@@ -215,7 +215,7 @@ impl BrokerPlan {
             .spawn()
             .map_err(started)?;
         let said = child.stderr.take().expect("its standard error is a pipe");
-        let listener = tokio::spawn(voice::listen(said, log.clone(), turned));
+        let listener = tokio::spawn(voice::listen(said, log.clone(), incidents));
         let mut waited = Duration::ZERO;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = child.try_wait().map_err(started)? {

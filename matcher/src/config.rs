@@ -105,8 +105,16 @@ pub struct LimitsConfig {
     pub person_unclear: u32,
     /// Everything but matches of one device, abandoned ones too; at least 1.
     pub device_failures: u32,
-    /// Requests of one device within a minute; at least 1.
+    /// Requests of one device at once, and a minute from then on; at least 1.
     pub requests_per_minute: u32,
+    /// New audit records of one device at once: what it gathered without a link; at least 1.
+    pub records_at_once: u32,
+    /// New audit records of one device a minute from then on; at least 1.
+    pub records_per_minute: u32,
+    /// States of one device at once, and a minute from then on; at least 1.
+    pub states_per_minute: u32,
+    /// Hours of silence of a device after which an alarm tells of it; at least 1.
+    pub away_hours: u32,
 }
 
 /// Thresholds of the comparison.
@@ -229,7 +237,16 @@ impl Config {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let Self { challenge, limits, comparison, reference, .. } = self;
         let days = self.enrolment.as_ref().map_or(1, |enrolment| enrolment.days);
-        let rules: [(bool, &'static str, String, &'static str); 12] = [
+        let LimitsConfig {
+            requests_per_minute,
+            records_at_once,
+            records_per_minute,
+            states_per_minute,
+            away_hours,
+            ..
+        } = *limits;
+        let rates = [requests_per_minute, records_at_once, records_per_minute, states_per_minute, away_hours];
+        let rules: [(bool, &'static str, String, &'static str); 13] = [
             ((1..=825).contains(&days), "enrolment.days", days.to_string(), "1 to 825"),
             (self.id.parse::<DeviceId>().is_ok(), "id", self.id.clone(), "1 to 40 of a-z, 0-9 and -"),
             (
@@ -264,9 +281,15 @@ impl Config {
                 "1 to 255",
             ),
             (
-                limits.person_unclear > 0 && limits.device_failures > 0 && limits.requests_per_minute > 0,
-                "limits.person_unclear, device_failures and requests_per_minute",
-                format!("{}, {} and {}", limits.person_unclear, limits.device_failures, limits.requests_per_minute),
+                limits.person_unclear > 0 && limits.device_failures > 0,
+                "limits.person_unclear and device_failures",
+                format!("{} and {}", limits.person_unclear, limits.device_failures),
+                "at least 1 each",
+            ),
+            (
+                rates.iter().all(|rate| *rate > 0),
+                "limits: requests_per_minute, records_at_once, records_per_minute, states_per_minute and away_hours",
+                format!("{rates:?}"),
                 "at least 1 each",
             ),
             (

@@ -170,6 +170,11 @@ impl Identity {
         self.certificate.thumbprint()
     }
 
+    /// Whether its certificate counts at `now_ms`: by a clock for which it does not, nothing that it says would be believed.
+    pub fn is_in_force(&self, now_ms: u64) -> bool {
+        (self.certificate.not_before_s()..=self.certificate.not_after_s()).contains(&(now_ms / 1000))
+    }
+
     /// The pair that a message was sealed to; `None` where the key is not ours, or no longer.
     pub fn seal_pair(&self, id: &SealKeyId) -> Option<&SealKeyPair> {
         self.seal_keys.iter().find(|pair| pair.public().id() == *id)

@@ -1,15 +1,21 @@
 //! The matcher's ledger: numbered, chained by hash, append-only. Every attempt is in it, refused and abandoned ones
 //! too, and so is every reference made or destroyed.
 //!
-//! An entry is one line of JSON. `hash = SHA-256(previous || number, 8 bytes big endian || entry)`, the first
-//! `previous` is zeros. Persons stand in it as an HMAC under a key of their own, which dies with their reference.
+//! An entry is one line of JSON, chained as [`chain`] says; [`exported`] is the ledger as a file. Persons stand in it as
+//! an HMAC under a key of their own, which dies with their reference.
+
+pub mod chain;
+pub mod exported;
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
 
-use didar_protocol::id::Hash;
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use chain::{Break, Chain, line_hash};
+pub use chain::{Checked, Head, Line, Unseen};
+use exported::Unwritable;
 
 use crate::store::{Store, StoreError, Work, from_sql, to_sql};
 
@@ -114,28 +120,6 @@ pub enum What {
     Alarm,
 }
 
-/// An entry in its place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    /// Its number, from 1.
-    pub number: u64,
-    /// The previous line's hash.
-    pub previous: Hash,
-    /// This line's hash.
-    pub hash: Hash,
-    /// The entry's text.
-    pub text: String,
-}
-
-/// The result of a check of the whole ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// How many lines hold.
-    pub lines: u64,
-    /// The last one's hash: keep it elsewhere, and a cut end is seen too.
-    pub head: Hash,
-}
-
 /// Why a ledger does not hold, or could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -156,9 +140,25 @@ pub enum LedgerError {
     /// A line was changed.
     #[error("ledger: line {0} was changed, or a line before it")]
     Changed(u64),
+    /// A line that was seen earlier is not there.
+    #[error(transparent)]
+    Unseen(#[from] Unseen),
     /// An entry cannot be written: a bug of ours.
     #[error("ledger entry")]
     Entry(#[from] serde_json::Error),
+    /// A line was not exported.
+    #[error(transparent)]
+    Export(#[from] Unwritable),
+}
+
+impl From<Break> for LedgerError {
+    fn from(found: Break) -> Self {
+        match found {
+            Break::Gap { expected, found } => Self::Gap { expected, found },
+            Break::Changed(number) => Self::Changed(number),
+            Break::Unseen(why) => Self::Unseen(why),
+        }
+    }
 }
 
 impl Work<'_> {
@@ -211,32 +211,36 @@ impl Store {
     /// # Errors
     /// Names the first line that does not hold.
     pub fn verify_ledger(&mut self) -> Result<Checked, LedgerError> {
-        let mut checked = Checked { lines: 0, head: [0; 32] };
-        self.each_line(|line| {
-            let expected = checked.lines + 1;
-            if line.number != expected {
-                return Err(LedgerError::Gap { expected, found: line.number });
-            }
-            if line.previous != checked.head || line.hash != line_hash(&checked.head, line.number, &line.text) {
-                return Err(LedgerError::Changed(line.number));
-            }
-            checked = Checked { lines: line.number, head: line.hash };
-            Ok(())
-        })?;
-        Ok(checked)
+        self.verify(Chain::after(Head::NONE))
+    }
+
+    /// The same, and this line, which an earlier check has seen, must still be there: only so is a cut end noticed, or
+    /// another ledger in the place of this one.
+    ///
+    /// # Errors
+    /// Names the first line that does not hold, and what is there in the place of the line seen.
+    pub fn verify_ledger_since(&mut self, seen: Head) -> Result<Checked, LedgerError> {
+        self.verify(Chain::with_seen(Head::NONE, seen)?)
+    }
+
+    fn verify(&mut self, mut chain: Chain) -> Result<Checked, LedgerError> {
+        self.each_line(|line| Ok(chain.link(line)?))?;
+        Ok(chain.end()?)
+    }
+
+    /// Writes every line that is there now, as [`exported`] reads it.
+    ///
+    /// # Errors
+    /// When the database refuses, or the output: what was written until then is not whole.
+    pub fn export_ledger(&mut self, out: impl Write) -> Result<(), LedgerError> {
+        let mut out = BufWriter::new(out);
+        self.each_line(|line| Ok(exported::write(line, &mut out)?))?;
+        Ok(out.flush().map_err(Unwritable::Output)?)
     }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Line> {
     Ok(Line { number: from_sql(row.get(0)?), previous: row.get(1)?, hash: row.get(2)?, text: row.get(3)? })
-}
-
-fn line_hash(previous: &Hash, number: u64, text: &str) -> Hash {
-    let mut hash = Sha256::new();
-    hash.update(previous);
-    hash.update(number.to_be_bytes());
-    hash.update(text.as_bytes());
-    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -31,3 +31,4 @@ pub mod supervisor;
 pub mod time;
 pub mod tls;
 pub mod watch;
+mod watchman;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use didar_protocol::id::DeviceId;
 use didar_protocol::topic::Lane;
 use didar_protocol::trace::{self, TraceParent};
 use rumqttc::v5::mqttbytes::QoS;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use crate::broker::PACKET_MAX;
 use crate::config::BrokerUrl;
 use crate::identity::random;
+use crate::quiet::Quiet;
 use crate::service::{Incoming, Outgoing, Service};
 use crate::supervisor;
 use crate::time;
@@ -52,6 +54,7 @@ enum Task {
     Handle(Arrived),
     Greet,
     Sweep,
+    Flooded(DeviceId),
 }
 
 /// A message with what the transport adds.
@@ -105,8 +108,7 @@ pub async fn serve(
     let connections = watch::Sender::new(0);
     let mut publisher = tokio::spawn(publish_all(client.clone(), outbox, filters.to_vec(), connections.subscribe()));
     let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
-    let listener =
-        Listener { tasks: &tasks, waiting: Waiting::default(), connections: &connections, connected: &connected };
+    let mut listener = Listener::new(&tasks, &connections, &connected);
     tokio::select! {
         () = listener.listen(&mut connection) => {}
         _ = stop.wait_for(|stop| *stop) => {}
@@ -126,14 +128,24 @@ pub async fn serve(
 struct Listener<'a> {
     tasks: &'a mpsc::Sender<Task>,
     waiting: Waiting,
+    /// Tells of what is dropped.
+    quiet: Quiet<()>,
     /// How many connections the broker has accepted.
     connections: &'a watch::Sender<u64>,
     connected: &'a watch::Sender<bool>,
 }
 
-impl Listener<'_> {
+impl<'a> Listener<'a> {
+    fn new(
+        tasks: &'a mpsc::Sender<Task>,
+        connections: &'a watch::Sender<u64>,
+        connected: &'a watch::Sender<bool>,
+    ) -> Self {
+        Self { tasks, waiting: Waiting::default(), quiet: Quiet::new(), connections, connected }
+    }
+
     /// Connects again for ever.
-    async fn listen(&self, connection: &mut EventLoop) {
+    async fn listen(&mut self, connection: &mut EventLoop) {
         let mut pause = BACK_OFF.0;
         loop {
             // Whoever is alive pings: longer, and a write is stuck in a link that is dead at its other half.
@@ -165,15 +177,17 @@ impl Listener<'_> {
         }
     }
 
-    fn take(&self, publish: Publish) {
+    fn take(&mut self, publish: Publish) {
         // A topic that is no text is none of ours; the service counts it as such.
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
         match self.waiting.place(&topic, publish.payload.len()) {
             Ok(place) => self.offer(Task::Handle(Arrived::new(topic, publish, place))),
-            Err(Full { first: true }) => {
-                tracing::warn!(%topic, "too much waits: messages are dropped until there is room");
+            Err(Full { flood }) => {
+                if let Some(note) = self.quiet.due((), "too much waits: a message is dropped", time::now_ms()) {
+                    tracing::warn!(topic, "{note}");
+                }
+                flood.into_iter().for_each(|device| self.offer(Task::Flooded(device)));
             }
-            Err(Full { first: false }) => {}
         }
     }
 
@@ -262,6 +276,7 @@ pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) ->
 /// either channel.
 fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: &mpsc::Sender<Parcel>) {
     let mut waiting = Vec::with_capacity(TOGETHER_MAX);
+    let mut pace = time::Pace::begin();
     while tasks.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
         let mut arrived = Vec::new();
         for task in waiting.drain(..) {
@@ -271,11 +286,13 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
                     continue;
                 }
                 Task::Greet => service.greeting(time::now_ms()),
+                Task::Flooded(device) => service.flooded(&device, time::now_ms()),
                 Task::Sweep => {
                     let now_ms = time::now_ms();
                     // Once a second, by the thread that works and with the task that drives it: both turn.
                     supervisor::alive();
-                    [service.refresh(now_ms), service.sweep(now_ms)].concat()
+                    let leap = pace.leap(now_ms).map(|by_ms| service.clock_leapt(by_ms, now_ms));
+                    [leap.unwrap_or_default(), service.refresh(now_ms), service.sweep(now_ms)].concat()
                 }
             };
             if say(said, &Thread::default(), parcels).is_err() {

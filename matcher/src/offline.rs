@@ -1,6 +1,7 @@
 //! Commands that need no broker: they work on the site's files and database, also while the matcher serves.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -9,7 +10,8 @@ use didar_matcher::config::Config;
 use didar_matcher::est::desk;
 use didar_matcher::files;
 use didar_matcher::identity::seal_keys::{self, SealFile};
-use didar_matcher::ledger::{Entry, What};
+use didar_matcher::ledger::exported::{self, Unwritable};
+use didar_matcher::ledger::{Checked, Entry, Head, LedgerError, What};
 use didar_matcher::pki::{Certificate, Holder};
 use didar_matcher::reference::{Source, VisionPortraits};
 use didar_matcher::site::Site;
@@ -135,33 +137,7 @@ fn ca_folder(ca: Option<PathBuf>, dir: Option<PathBuf>) -> anyhow::Result<PathBu
 
 pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
     match command {
-        DeviceCommand::Add { certificate, initiator, place } => {
-            let config = config_of(&place)?;
-            let pem = files::read_text(&certificate)?;
-            let found = Certificate::from_pem(&pem).with_context(|| certificate.display().to_string())?;
-            let Holder::Device(device) = found.holder() else {
-                bail!("{} is of {}, not of a device", certificate.display(), found.holder());
-            };
-            // Judged by its first second: one that has ended still vouches for the records of its time.
-            let issued_ms = found.not_before_s() * 1000;
-            found
-                .check(&tls::read_ca(&config.broker.ca)?, issued_ms)
-                .with_context(|| certificate.display().to_string())?;
-            if found.not_after_s() * 1000 <= time::now_ms() {
-                let ended = time::text(found.not_after_s() * 1000);
-                tracing::warn!(%device, ended, "this certificate has ended: the device is refused until it has a new one");
-            }
-            let mut store = open_store(&config)?;
-            let work = store.begin()?;
-            work.add_device(device, &found, &initiator, time::now_ms())?;
-            work.append(&Entry {
-                device: Some(device.to_string()),
-                hash: Some(hex::encode(found.thumbprint())),
-                ..entry(&config, What::DeviceAdded)
-            })?;
-            work.commit()?;
-            say(format_args!("device {device} is served"))?;
-        }
+        DeviceCommand::Add { certificate, initiator, place } => add(&certificate, &initiator, &place)?,
         DeviceCommand::List { place } => {
             let mut store = open_store(&config_of(&place)?)?;
             let listed = store.look()?.devices()?;
@@ -183,6 +159,38 @@ pub(crate) fn device_command(command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::Release { device, place } => release(&device, &place)?,
         DeviceCommand::NewChain { device, from, place } => new_chain(&device, from, &place)?,
         DeviceCommand::Revoke { device, place } => revocation::revoke(&device, &place)?,
+    }
+    Ok(())
+}
+
+fn add(path: &Path, initiators: &[InitiatorId], place: &Place) -> anyhow::Result<()> {
+    let config = config_of(place)?;
+    let pem = files::read_text(path)?;
+    let found = Certificate::from_pem(&pem).with_context(|| path.display().to_string())?;
+    let Holder::Device(device) = found.holder() else {
+        bail!("{} is of {}, not of a device", path.display(), found.holder());
+    };
+    // Judged by its first second: one that has ended still vouches for the records of its time.
+    let issued_ms = found.not_before_s() * 1000;
+    found.check(&tls::read_ca(&config.broker.ca)?, issued_ms).with_context(|| path.display().to_string())?;
+    if found.not_after_s() * 1000 <= time::now_ms() {
+        let ended = time::text(found.not_after_s() * 1000);
+        tracing::warn!(%device, ended, "this certificate has ended: the device is refused until it has a new one");
+    }
+    let mut store = open_store(&config)?;
+    let work = store.begin()?;
+    let others = work.add_device(device, &found, initiators, time::now_ms())?;
+    work.append(&Entry {
+        device: Some(device.to_string()),
+        hash: Some(hex::encode(found.thumbprint())),
+        ..entry(&config, What::DeviceAdded)
+    })?;
+    work.commit()?;
+    say(format_args!("device {device} is served"))?;
+    // The device was in quarantine.
+    if others > 0 {
+        say(format_args!("its {others} other certificate(s) are refused from now on"))?;
+        revocation::replaced(device, &config, place, &mut store)?;
     }
     Ok(())
 }
@@ -311,21 +319,31 @@ pub(crate) fn consent_command(command: ConsentCommand) -> anyhow::Result<()> {
 
 pub(crate) fn ledger_command(command: LedgerCommand) -> anyhow::Result<()> {
     match command {
-        LedgerCommand::Verify { place } => {
-            let mut store = open_store(&config_of(&place)?)?;
-            let checked = store.verify_ledger()?;
-            say(format_args!("{} lines hold; head {}", checked.lines, hex::encode(checked.head)))?;
+        LedgerCommand::Verify { place, file, seen } => {
+            let checked = match (file, seen) {
+                (Some(file), seen) => verify_file(&file, seen).with_context(|| file.display().to_string())?,
+                (None, None) => open_store(&config_of(&place)?)?.verify_ledger()?,
+                (None, Some(seen)) => open_store(&config_of(&place)?)?.verify_ledger_since(seen)?,
+            };
+            let as_seen = seen.map_or(String::new(), |seen| format!("; line {} is as it was seen", seen.number));
+            say(format_args!("{checked}{as_seen}"))?;
         }
         LedgerCommand::Export { place } => {
             let mut store = open_store(&config_of(&place)?)?;
-            let mut out = std::io::stdout().lock();
-            store.each_line(|line| {
-                let hash = hex::encode(line.hash);
-                // A reader that went away ends the export at the end of this loop; the ledger is not harmed.
-                let _ = writeln!(out, "{{\"number\":{},\"hash\":\"{hash}\",\"entry\":{}}}", line.number, line.text);
-                Ok(())
-            })?;
+            match store.export_ledger(std::io::stdout().lock()) {
+                // Nobody reads any more: `ledger export | head` ends so.
+                Err(LedgerError::Export(Unwritable::Output(cause))) if cause.kind() == ErrorKind::BrokenPipe => {}
+                exported => exported?,
+            }
         }
     }
     Ok(())
+}
+
+fn verify_file(path: &Path, seen: Option<Head>) -> anyhow::Result<Checked> {
+    if path == Path::new("-") {
+        return Ok(exported::verify(std::io::stdin().lock(), seen)?);
+    }
+    let file = File::open(path).context("cannot open the exported file")?;
+    Ok(exported::verify(BufReader::new(file), seen)?)
 }

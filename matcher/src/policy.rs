@@ -21,6 +21,21 @@ pub struct Rules {
     pub retention_ms: u64,
 }
 
+/// How fast a device may go on saying things of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// So many at once.
+    pub(crate) at_once: u32,
+    /// And so many a minute from then on.
+    pub(crate) per_minute: u32,
+}
+
+impl Rate {
+    fn of(per_minute: u32) -> Self {
+        Self { at_once: per_minute, per_minute }
+    }
+}
+
 /// Failures within the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
@@ -48,6 +63,22 @@ impl Rules {
     /// The beginning of the window that counts at `now_ms`.
     pub fn window_start_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(u64::from(self.limits.window_s) * 1000)
+    }
+
+    /// How many requests a device may make.
+    pub(crate) fn request_rate(&self) -> Rate {
+        Rate::of(self.limits.requests_per_minute)
+    }
+
+    /// How many new audit records a device may tell: all that it gathered without a link, and then a steady few.
+    pub(crate) fn record_rate(&self) -> Rate {
+        let LimitsConfig { records_at_once, records_per_minute, .. } = self.limits;
+        Rate { at_once: records_at_once, per_minute: records_per_minute }
+    }
+
+    /// How often a device may tell its state.
+    pub(crate) fn state_rate(&self) -> Rate {
+        Rate::of(self.limits.states_per_minute)
     }
 
     /// Whether another attempt is allowed.
@@ -84,6 +115,10 @@ pub(crate) mod tests {
                 person_unclear: 15,
                 device_failures: 50,
                 requests_per_minute: 60,
+                records_at_once: 65_536,
+                records_per_minute: 60,
+                states_per_minute: 120,
+                away_hours: 72,
             },
             challenge: ChallengeConfig { lifetime_s: 60, verdict_s: 30, open_per_device: 4 },
             retention_ms: 86_400_000,

@@ -16,7 +16,8 @@ impl<K: Ord> Quiet<K> {
     /// The note to tell now; `None` when one of its kind was told a moment ago.
     pub(crate) fn due(&mut self, kind: K, note: &str, now_ms: u64) -> Option<String> {
         match self.0.get_mut(&kind) {
-            Some((last_ms, silent)) if now_ms < last_ms.saturating_add(ALARM_EVERY_MS) => {
+            // A clock that was set back silences nothing.
+            Some((last_ms, silent)) if now_ms.abs_diff(*last_ms) < ALARM_EVERY_MS => {
                 *silent += 1;
                 None
             }

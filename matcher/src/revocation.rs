@@ -1,15 +1,14 @@
-//! Revoking a device: the matcher refuses it at once, the broker once it has the new list and ends the open connection.
+//! Revoking a device, or the other certificates of one in quarantine: the matcher refuses them at once, the broker once it
+//! has the new list and ends the open connection.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use didar_matcher::ca::Ca;
 use didar_matcher::config::{Config, Reload};
-use didar_matcher::files;
 use didar_matcher::ledger::{Entry, What};
-use didar_matcher::site::Site;
+use didar_matcher::site::{Site, list_revoked};
 use didar_matcher::store::Store;
 use didar_matcher::time;
 use didar_protocol::id::DeviceId;
@@ -41,14 +40,45 @@ pub(crate) fn revoke(device: &DeviceId, place: &Place) -> anyhow::Result<()> {
     work.append(&Entry { device: Some(device.to_string()), ..entry(&config, What::DeviceRevoked) })?;
     work.commit()?;
     say(format_args!("device {device} is refused from now on"))?;
-    tell_broker(device, &config, place, &mut store).with_context(|| {
+    tell_broker(device, "its certificate", &config, place, &mut store).with_context(|| {
         format!(
             "the matcher refuses {device}, but the broker may still let it in: remove the cause and revoke it again"
         )
     })
 }
 
-fn tell_broker(device: &DeviceId, config: &Config, place: &Place, store: &mut Store) -> anyhow::Result<()> {
+/// Tells the broker of a device whose other certificates were revoked when it got a new one.
+pub(crate) fn replaced(device: &DeviceId, config: &Config, place: &Place, store: &mut Store) -> anyhow::Result<()> {
+    tell_broker(device, "its other certificates", config, place, store).with_context(|| {
+        // Adding it again would find nothing left to revoke, and tell nobody.
+        let cure = match (&place.dir, &config.enrolment) {
+            (Some(dir), _) => made_again(&Site::new(dir).revoked(), "--dir", dir),
+            (None, Some(_)) => {
+                let file = config.broker.revoked.as_deref().unwrap_or(Path::new("FILE"));
+                format!("{}, and start the broker again", made_again(file, "--config", named(place)))
+            }
+            (None, None) => "give the broker your authority's list, and start it again".to_owned(),
+        };
+        format!(
+            "device {device} is served and the matcher refuses its other certificates, but the broker may still let them \
+             in: remove the cause, then {cure}"
+        )
+    })
+}
+
+/// The command that makes the list anew.
+fn made_again(file: &Path, option: &str, place: &Path) -> String {
+    format!("make the list: didar-matcher ca revoked --out {} {option} {}", file.display(), place.display())
+}
+
+/// `which` certificates of the device were revoked.
+fn tell_broker(
+    device: &DeviceId,
+    which: &str,
+    config: &Config,
+    place: &Place,
+    store: &mut Store,
+) -> anyhow::Result<()> {
     match &place.dir {
         // The site itself starts its broker again.
         Some(dir) => {
@@ -60,7 +90,7 @@ fn tell_broker(device: &DeviceId, config: &Config, place: &Place, store: &mut St
                     let listed = write(file, config, place, store)?;
                     say(format_args!("wrote {}: {listed} revoked certificate(s)", file.display()))?;
                 }
-                None => say(by_hand(config, place))?,
+                None => say(by_hand(which, config, place))?,
             }
             match &config.broker.reload {
                 Some(reload) => run(reload, device)?,
@@ -73,12 +103,7 @@ fn tell_broker(device: &DeviceId, config: &Config, place: &Place, store: &mut St
 
 /// Writes the list of all revoked certificates; gives their number.
 fn write(file: &Path, config: &Config, place: &Place, store: &mut Store) -> anyhow::Result<usize> {
-    let ca = Ca::open(&authority(config, place)?)?;
-    // Nobody else revokes until the list is written: of two at once, the later list never lacks the other's device.
-    let work = store.begin()?;
-    let revoked = work.revocations()?;
-    files::write_public(file, &ca.revocation_list(&revoked, time::now_ms())?)?;
-    Ok(revoked.len())
+    Ok(list_revoked(&authority(config, place)?, file, store, time::now_ms())?)
 }
 
 fn authority(config: &Config, place: &Place) -> anyhow::Result<PathBuf> {
@@ -93,13 +118,17 @@ fn authority(config: &Config, place: &Place) -> anyhow::Result<PathBuf> {
 }
 
 /// What the operator has to do where the configuration does not say where the broker's list is.
-fn by_hand(config: &Config, place: &Place) -> String {
-    let named = place.config.as_deref().unwrap_or(Path::new("matcher.toml")).display();
+fn by_hand(which: &str, config: &Config, place: &Place) -> String {
     if config.enrolment.is_some() {
-        format!("make your broker's list: didar-matcher ca revoked --out FILE --config {named}")
+        format!("make your broker's list: didar-matcher ca revoked --out FILE --config {}", named(place).display())
     } else {
-        "revoke its certificate at your authority, and give your broker the list that it publishes".to_owned()
+        format!("revoke {which} at your authority, and give your broker the list that it publishes")
     }
+}
+
+/// The configuration, as an operator can write it.
+fn named(place: &Place) -> &Path {
+    place.config.as_deref().unwrap_or(Path::new("matcher.toml"))
 }
 
 fn run(reload: &Reload, device: &DeviceId) -> anyhow::Result<()> {

@@ -6,26 +6,26 @@ use std::time::Duration;
 use didar_liveness::Policy;
 use tokio::sync::{mpsc, watch};
 
-use crate::broker::{Broker, BrokerError, BrokerPlan, Turned};
+use crate::broker::{Broker, BrokerError, BrokerPlan, Incident};
 use crate::config::Config;
 use crate::est::server::{EstServer, ServerError};
 use crate::identity::{Identity, IdentityError};
 use crate::mqtt;
 use crate::policy::Rules;
-use crate::quiet::Quiet;
 use crate::reference::{ModelsError, VisionPortraits};
 use crate::service::Service;
-use crate::site::Site;
-use crate::store::{Notice, Store, StoreError};
+use crate::site::{Site, SiteError, list_revoked};
+use crate::store::{Store, StoreError};
 use crate::time;
 use crate::tls::{self, TlsError};
+use crate::watchman::Watchman;
 
 /// Between two looks at the operators' folder.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Before a broker that ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
-/// Clients turned away by the broker that wait to be counted.
-const TURNED_MAX: usize = 64;
+/// What the broker tells and waits to be counted.
+const INCIDENTS_MAX: usize = 64;
 
 /// Why the matcher does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,9 @@ pub enum ServeError {
     /// Enrolment.
     #[error(transparent)]
     Enrolment(#[from] ServerError),
+    /// The site's folder.
+    #[error(transparent)]
+    Site(#[from] SiteError),
     /// The service.
     #[error(transparent)]
     Died(#[from] mqtt::ServiceDied),
@@ -77,8 +80,9 @@ pub async fn serve_site(
     ready: impl FnOnce(&str) + Send,
 ) -> Result<(), ServeError> {
     let service = service(config)?;
-    let (turned, turned_away) = mpsc::channel(TURNED_MAX);
-    let broker = plan.start(launcher, turned.clone()).await?;
+    let mut list = List::new(site, Store::open(&config.store.database, &config.keys.store, config.env)?)?;
+    let (told, incidents) = mpsc::channel(INCIDENTS_MAX);
+    let broker = plan.start(launcher, told.clone()).await?;
     let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store, config.env)?);
     let (end, ended) = watch::channel(false);
     let serving = async {
@@ -86,9 +90,9 @@ pub async fn serve_site(
         end.send_replace(true);
         result
     };
-    let starter = Starter { plan, launcher, turned };
-    let keeping = keep(site, config, &starter, broker, ended.clone());
-    let (served, (), ()) = tokio::join!(serving, keeping, watchman.watch(turned_away, ended));
+    let starter = Starter { plan, launcher, told };
+    let keeping = keep(site, config, &starter, (broker, &mut list), ended.clone());
+    let (served, (), ()) = tokio::join!(serving, keeping, watchman.watch(incidents, ended));
     served
 }
 
@@ -155,53 +159,25 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
 struct Starter<'a> {
     plan: &'a BrokerPlan,
     launcher: &'a Path,
-    turned: mpsc::Sender<Turned>,
+    told: mpsc::Sender<Incident>,
 }
 
 impl Starter<'_> {
     async fn start(&self) -> Result<Broker, BrokerError> {
-        self.plan.start(self.launcher, self.turned.clone()).await
-    }
-}
-
-/// Raises the alarms about clients that the broker turned away.
-struct Watchman {
-    store: Store,
-    quiet: Quiet<Turned>,
-}
-
-impl Watchman {
-    fn new(store: Store) -> Self {
-        Self { store, quiet: Quiet::new() }
-    }
-
-    async fn watch(mut self, mut turned: mpsc::Receiver<Turned>, mut ended: watch::Receiver<bool>) {
-        loop {
-            let turned = tokio::select! {
-                _ = ended.wait_for(|ended| *ended) => return,
-                turned = turned.recv() => turned,
-            };
-            let Some(turned) = turned else { return };
-            if let Err(error) = self.count(turned, time::now_ms()) {
-                tracing::error!(error = &error as &dyn std::error::Error, "an alarm was not kept: {}", turned.note());
-            }
-        }
-    }
-
-    fn count(&mut self, turned: Turned, now_ms: u64) -> Result<(), StoreError> {
-        let Some(note) = self.quiet.due(turned, turned.note(), now_ms) else { return Ok(()) };
-        tracing::warn!("{note}");
-        let work = self.store.begin()?;
-        work.raise(&Notice { at_ms: now_ms, device: None, note })?;
-        work.commit()
+        self.plan.start(self.launcher, self.told.clone()).await
     }
 }
 
 /// Keeps the broker alive, its rules in step with the operators' folder, and its list of revoked certificates in
 /// force, until `ended` says stop.
-async fn keep(site: &Site, config: &Config, starter: &Starter<'_>, broker: Broker, mut ended: watch::Receiver<bool>) {
+async fn keep(
+    site: &Site,
+    config: &Config,
+    starter: &Starter<'_>,
+    (broker, list): (Broker, &mut List<'_>),
+    mut ended: watch::Receiver<bool>,
+) {
     let mut operators = site.operators().unwrap_or_default();
-    let mut revoked = std::fs::read(site.revoked()).unwrap_or_default();
     let mut broker = Some(broker);
     loop {
         let gone = tokio::select! {
@@ -209,14 +185,12 @@ async fn keep(site: &Site, config: &Config, starter: &Starter<'_>, broker: Broke
             () = gone(broker.as_mut()) => true,
             () = time::wait(LOOK_EVERY) => false,
         };
-        let list = std::fs::read(site.revoked()).unwrap_or_else(|_| revoked.clone());
-        let revoking = list != revoked;
+        let revoking = list.has_changed();
         if revoking && let Some(broker) = broker.take() {
             // Mosquitto reads a new list on SIGHUP but lets whoever is connected go on (measured on 2.0.11).
             tracing::info!("a device was revoked: the broker starts again with the new list");
             broker.stop().await;
         }
-        revoked = list;
         if gone {
             tracing::error!("the broker is not there: starting it again");
             time::wait(RESTART_AFTER).await;
@@ -239,6 +213,60 @@ async fn keep(site: &Site, config: &Config, starter: &Starter<'_>, broker: Broke
     }
     if let Some(broker) = broker {
         broker.stop().await;
+    }
+}
+
+/// The broker's list of revoked certificates, kept as the database says: whoever revokes may be a command, which writes the
+/// list itself, or the enrolment desk, or may have ended in between.
+struct List<'a> {
+    site: &'a Site,
+    store: Store,
+    /// What the file held at the last look.
+    text: Vec<u8>,
+    /// How many certificates it lists.
+    listed: usize,
+    /// Looks since the database had another number.
+    behind: u32,
+}
+
+/// Looks in which the command that revokes may write the list itself: each change costs every device its connection.
+const BEHIND_MAX: u32 = 5;
+
+impl<'a> List<'a> {
+    /// Writes the list.
+    fn new(site: &'a Site, mut store: Store) -> Result<Self, ServeError> {
+        let listed = list_revoked(&site.ca(), &site.revoked(), &mut store, time::now_ms())?;
+        Ok(Self { site, store, text: std::fs::read(site.revoked()).unwrap_or_default(), listed, behind: 0 })
+    }
+
+    /// Whether the file is another one than at the last look.
+    fn has_changed(&mut self) -> bool {
+        if let Err(error) = self.follow() {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the list of revoked certificates was not written"
+            );
+        }
+        let Ok(text) = std::fs::read(self.site.revoked()) else { return false };
+        if text == self.text {
+            return false;
+        }
+        self.text = text;
+        self.listed = self.number().unwrap_or(self.listed);
+        self.behind = 0;
+        true
+    }
+
+    fn follow(&mut self) -> Result<(), ServeError> {
+        self.behind = if self.number()? == self.listed { 0 } else { self.behind + 1 };
+        if self.behind >= BEHIND_MAX {
+            self.listed = list_revoked(&self.site.ca(), &self.site.revoked(), &mut self.store, time::now_ms())?;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<usize, StoreError> {
+        Ok(self.store.look()?.revocations()?.len())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::files::{self, FileError};
 use crate::identity::{IdentityError, seal_keys};
 use crate::pki::{self, PkiError};
-use crate::store::{VaultError, make_store_key};
+use crate::store::{Store, StoreError, VaultError, make_store_key};
 
 /// The matcher's id on a one-machine site.
 const MATCHER: &str = "matcher-1";
@@ -60,6 +60,9 @@ pub enum SiteError {
     /// Keys.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The store's key.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -255,6 +258,19 @@ impl Site {
             .replace("\"models/manifest.toml\"", &toml::Value::from(models.display().to_string()).to_string());
         Ok(files::write_public(&self.config(), &text)?)
     }
+}
+
+/// Writes the broker's list of revoked certificates, signed by the authority in the folder `authority`; gives their number.
+///
+/// # Errors
+/// When database, authority or file cannot be used.
+pub fn list_revoked(authority: &Path, file: &Path, store: &mut Store, now_ms: u64) -> Result<usize, SiteError> {
+    let ca = Ca::open(authority)?;
+    // Nobody else revokes until the list is written: of two at once, the later list never lacks the other's device.
+    let work = store.begin()?;
+    let revoked = work.revocations()?;
+    files::write_public(file, &ca.revocation_list(&revoked, now_ms)?)?;
+    Ok(revoked.len())
 }
 
 fn is_missing_or_due(certificate: &Path, now_ms: u64) -> Result<bool, SiteError> {

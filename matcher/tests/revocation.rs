@@ -6,16 +6,28 @@ mod site;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use didar_matcher::ca::Ca;
+use didar_matcher::config::Config;
+use didar_matcher::identity::Identity;
 use didar_matcher::site::{Site as Folder, Wishes};
+use didar_matcher::store::Store;
 use didar_matcher::time::now_ms;
+use didar_protocol::message::Verdict;
+use didar_protocol::reason::Reason;
+use didar_protocol::seal::SealKey;
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use serving::{program, serve};
-use site::kiosk;
+use serving::{Client, program, serve};
+use site::{Kiosk, PERSON, kiosk, kiosk_request, open};
+use tokio::time::timeout;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::{certificate::X509Certificate, revocation_list::CertificateRevocationList};
+
+/// What is promised of a revocation.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// The same matcher with a configuration that says this of the broker; what it prints on both streams, and its exit code.
 fn with_config(folder: &Path, edit: impl Fn(String) -> String, arguments: &[&str]) -> (String, Option<i32>) {
@@ -42,16 +54,42 @@ fn files_of(folder: &Path, devices: &[&str]) -> Vec<Vec<u8>> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/manifest.toml");
     let wishes = Wishes { bind: [127, 0, 0, 1].into(), port: None, names: Vec::new(), models };
     Folder::new(folder).prepare(&wishes, now_ms()).unwrap();
-    let ca = Ca::open(&folder.join("ca")).unwrap();
     let add = |id: &&str| {
-        let pem = kiosk(&ca, id, now_ms(), 365).certificate_pem;
-        let path = folder.join(format!("{id}.pem"));
-        std::fs::write(&path, &pem).unwrap();
-        let add = ["device", "add", "--initiator", "egov", "--certificate", path.to_str().unwrap()];
-        assert!(program().args(add).arg("--dir").arg(folder).status().unwrap().success());
-        serial_of(&pem)
+        let (path, serial) = certificate(folder, id);
+        assert!(program().args(adding(&path)).arg("--dir").arg(folder).status().unwrap().success());
+        serial
     };
     devices.iter().map(add).collect()
+}
+
+/// A new certificate of this device, and its serial.
+fn certificate(folder: &Path, id: &str) -> (String, Vec<u8>) {
+    let pem = kiosk(&Ca::open(&folder.join("ca")).unwrap(), id, now_ms(), 365).certificate_pem;
+    let path = folder.join(format!("{id}.pem"));
+    std::fs::write(&path, &pem).unwrap();
+    (path.to_str().unwrap().to_owned(), serial_of(&pem))
+}
+
+fn adding(certificate: &str) -> [&str; 6] {
+    ["device", "add", "--initiator", "egov", "--certificate", certificate]
+}
+
+/// What the matcher does when two machines have shown the device's identity.
+fn quarantine(folder: &Path, id: &str) {
+    let config = Config::read(&Folder::new(folder).config()).unwrap();
+    let mut store = Store::open(&config.store.database, &config.keys.store, config.env).unwrap();
+    let work = store.begin().unwrap();
+    work.quarantine_device(&id.parse().unwrap()).unwrap();
+    work.commit().unwrap();
+}
+
+/// Asks for a challenge over this connection; why the matcher gives none.
+async fn asked(connection: &mut Client, device: &mut Kiosk, key: &SealKey) -> Reason {
+    let request = kiosk_request(device, PERSON, now_ms());
+    let topic = format!("didar/1/test/device/{}/up/challenge-request", device.id);
+    let said = connection.publish(&topic, &device.ask(key, request)).await;
+    assert_eq!(said, PubAckReason::Success);
+    open::<Verdict>(&connection.heard("/down/verdict").await.0.payload).reason
 }
 
 fn serial_of(pem: &str) -> Vec<u8> {
@@ -155,4 +193,96 @@ fn when_the_broker_cannot_be_told_the_operator_is_and_the_revocation_holds() {
     assert_eq!(listed(&list), serials[..2]);
     let (said, _) = with_config(folder.path(), |shipped| shipped, &["device", "list"]);
     assert_eq!(said.matches("  revoked  ").count(), devices.len(), "{said}");
+}
+
+#[tokio::test]
+async fn within_a_minute_a_connected_device_is_refused_by_the_matcher_and_gone_from_the_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let (mut one, two) = (serving.device("kiosk-1"), serving.device("kiosk-2"));
+    let config = Config::read(&Folder::new(&serving.folder).config()).unwrap();
+    let key = Identity::load(&config).unwrap().seal_public().swap_remove(0);
+    let mut connected = serving.connect(&one, "kiosk-1").await;
+    connected.subscribe("didar/1/test/device/kiosk-1/down/#").await;
+    assert_eq!(asked(&mut connected, &mut one, &key).await, Reason::SubjectUnknown, "the device itself is served");
+    let (authority, away) = (serving.folder.join("ca/ca.key"), folder.path().join("ca.key"));
+    let refused = async {
+        // Nobody can make a list for the broker: it is the matcher alone that refuses, over the open connection.
+        std::fs::rename(&authority, &away).unwrap();
+        let (said, code) = with_config(&serving.folder, |shipped| shipped, &["device", "revoke", "kiosk-1"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(asked(&mut connected, &mut one, &key).await, Reason::DeviceRefused);
+        std::fs::rename(&away, &authority).unwrap();
+        serving.run(&["device", "revoke", "kiosk-1"]);
+        assert_eq!(listed(&serving.folder.join("broker/revoked.pem")), [serial_of(&one.certificate_pem)]);
+        while connected.next().await.is_ok() {}
+        while serving.try_connect(&two).await.is_err() {}
+        assert!(serving.try_connect(&one).await.is_err());
+    };
+    timeout(WITHIN, refused).await.expect("refused everywhere within a minute");
+}
+
+#[tokio::test]
+async fn a_new_certificate_out_of_quarantine_ends_the_connection_by_the_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&folder.path().join("site"));
+    let old = serving.device("kiosk-1");
+    let mut copy = serving.connect(&old, "kiosk-1").await;
+    quarantine(&serving.folder, "kiosk-1");
+    let new = serving.device("kiosk-1");
+    let thrown_off = async {
+        assert_eq!(listed(&serving.folder.join("broker/revoked.pem")), [serial_of(&old.certificate_pem)]);
+        while copy.next().await.is_ok() {}
+        while serving.try_connect(&new).await.is_err() {}
+        assert!(serving.try_connect(&old).await.is_err());
+    };
+    timeout(WITHIN, thrown_off).await.expect("thrown off within a minute");
+}
+
+#[test]
+fn with_a_configuration_too_a_new_certificate_out_of_quarantine_tells_the_broker_and_any_other_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = files_of(folder.path(), &["kiosk-1"]);
+    let (list, ran) = (folder.path().join("list.pem"), folder.path().join("ran"));
+    script(&folder.path().join("reload"), &format!("echo \"$DIDAR_DEVICE $*\" >>{}", ran.display()));
+    let reload = folder.path().join("reload");
+    let lines = format!("revoked = \"{}\"\nreload = [\"{}\"]", list.display(), reload.display());
+    let settings = broker_says(&lines);
+    let (path, second) = certificate(folder.path(), "kiosk-1");
+    let (said, code) = with_config(folder.path(), &settings, &adding(&path));
+    assert!(code == Some(0) && !said.contains("other certificate") && !list.exists() && !ran.exists(), "{said}");
+    quarantine(folder.path(), "kiosk-1");
+    let (path, _) = certificate(folder.path(), "kiosk-1");
+    let (said, code) = with_config(folder.path(), &settings, &adding(&path));
+    assert!(code == Some(0) && said.contains("its 2 other certificate(s) are refused from now on"), "{said}");
+    assert!(said.contains("2 revoked certificate(s)"), "{said}");
+    assert_eq!(listed(&list), [old[0].clone(), second]);
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "kiosk-1 \n");
+}
+
+#[test]
+fn when_the_broker_cannot_be_told_of_a_new_certificate_the_cure_is_not_to_add_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = ["kiosk-1", "kiosk-2", "kiosk-3"];
+    let serials = files_of(folder.path(), &devices);
+    devices.iter().for_each(|device| quarantine(folder.path(), device));
+    let add = |device: &str, edit: &dyn Fn(String) -> String| {
+        with_config(folder.path(), edit, &adding(&certificate(folder.path(), device).0))
+    };
+    let list = folder.path().join("list.pem");
+    let absent = folder.path().join("absent");
+    let settings = format!("revoked = \"{}\"\nreload = [\"{}\"]", list.display(), absent.display());
+    let (said, code) = add("kiosk-1", &broker_says(&settings));
+    let config = folder.path().join("matcher/own.toml");
+    let command = format!("didar-matcher ca revoked --out {} --config {}", list.display(), config.display());
+    assert!(code == Some(3) && said.contains("device kiosk-1 is served") && said.contains("cannot run /"), "{said}");
+    assert!(said.contains(&command) && said.contains("start the broker again"), "{said}");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    std::fs::remove_file(&list).unwrap();
+    assert!(program().args(&words).status().unwrap().success());
+    assert_eq!(listed(&list), serials[..1]);
+    let (said, code) = add("kiosk-2", &|shipped| shipped);
+    assert!(code == Some(0) && said.contains("didar-matcher ca revoked --out FILE"), "{said}");
+    let (said, code) = add("kiosk-3", &without_authority);
+    assert!(code == Some(0) && said.contains("revoke its other certificates at your authority"), "{said}");
 }

@@ -6,18 +6,81 @@
 
 #![allow(dead_code)]
 
+#[path = "../../vision/src/affine.rs"]
+mod affine;
 #[path = "../../agent/src/est/wire.rs"]
 pub mod answer;
 #[path = "../../matcher/src/ca.rs"]
 pub mod ca;
+#[path = "../../matcher/src/ledger/chain.rs"]
+pub mod chain;
+#[path = "../../matcher/src/ledger/exported.rs"]
+pub mod exported;
 #[path = "../../matcher/src/files.rs"]
 pub mod files;
 #[path = "../../vision/src/frame.rs"]
 pub mod frame;
+pub mod local_api;
+#[path = "../../vision/src/picture.rs"]
+pub mod picture;
 #[path = "../../matcher/src/pki.rs"]
 pub mod pki;
+#[path = "../../vision/src/warp.rs"]
+mod warp;
 #[path = "../../matcher/src/est/wire.rs"]
 pub mod wire;
+
+/// As much of `vision/src/mesh.rs` as a portrait is cut by: what finds faces needs the models.
+pub mod mesh {
+    pub struct Rect {
+        pub x: f32,
+        pub y: f32,
+        pub width: f32,
+        pub height: f32,
+    }
+
+    impl Rect {
+        pub(crate) fn centre(&self) -> [f64; 2] {
+            [
+                f64::from(self.x + self.width / 2.0),
+                f64::from(self.y + self.height / 2.0),
+            ]
+        }
+    }
+
+    pub struct Face {
+        pub bounding: Rect,
+    }
+}
+
+/// As much of `agent/src/ask.rs` as a request fills.
+pub mod ask {
+    use didar_protocol::id::{Iin, InitiatorId};
+    use didar_protocol::message::Consent;
+
+    use crate::attempt::Language;
+
+    #[derive(Debug, PartialEq)]
+    pub struct Draft {
+        pub subject: Iin,
+        pub initiator: InitiatorId,
+        pub reference: String,
+        pub purpose: String,
+        pub consent: Consent,
+        pub language: Language,
+    }
+}
+
+/// As much of `agent/src/attempt` as a request names.
+pub mod attempt {
+    #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Language {
+        Kk,
+        Ru,
+        En,
+    }
+}
 
 use didar_protocol::message::Message;
 use didar_protocol::seal::{Entropy, SealKeyPair, SoftwareSigner, VerifyingKey};

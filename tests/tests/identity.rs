@@ -15,9 +15,11 @@ use didar_agent::identity::Identity;
 use didar_agent::identity::key::{self, Holder};
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::time::SystemClock;
+use didar_agent::uplink::fault::LinkFault;
 use didar_agent::uplink::mqtt::{MqttUplink, Settings};
 use didar_agent::uplink::trust::TrustAnchor;
 use didar_agent::{enrol, renew};
+use didar_matcher::store::Store;
 use didar_protocol::id::{DeviceId, Env, Iin, RequestId};
 use didar_protocol::message::{Challenge, VerdictOutcome};
 use didar_protocol::reason::Reason;
@@ -222,7 +224,7 @@ impl Link {
         let (now, id) = (self.clock.now(), REQUEST);
         let now_ms = self.clock.unix_ms(now);
         let draft = people::draft(subject, INITIATOR.parse()?, now_ms);
-        let request = ask::prepare(draft, self.identity.device(), id, now_ms)?;
+        let request = ask::prepare(draft, self.identity.device(), id, (now_ms, self.uplink.connection()?))?;
         let key = keys.seal_keys.first().context("a sealing key")?;
         let bytes = ask::request(&request, self.identity.device(), key, self.identity.as_ref())?;
         self.uplink.send(Letter::RequestChallenge {
@@ -246,6 +248,38 @@ impl Link {
         anyhow::ensure!(verdict.attempt == Some(attempt), "an answer to another attempt");
         Ok((verdict.outcome, verdict.reason))
     }
+}
+
+#[tokio::test]
+async fn a_key_that_another_has_replaced_in_quarantine_is_let_in_by_nobody() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (site, kiosk) = bare(folder.path(), "kiosk-0006")?;
+    let dir = dir(&site)?;
+    let invite = || site.matcher(&["device", "invite", "kiosk-0006", "--initiator", INITIATOR, "--dir", &dir]);
+    kiosk.write_code(invite()?.trim())?;
+    kiosk.enrol()?;
+    let (caller, device) = (Caller::new(&kiosk)?, "kiosk-0006".parse()?);
+    let mut copied = Link::open(&caller, &device, site.broker().port())?;
+    copied.event(|event| matches!(event, Event::UplinkUp).then_some(())).await?;
+
+    let config = didar_matcher::config::Config::read(&site.centre().join("matcher/matcher.toml"))?;
+    let mut store = Store::open(&config.store.database, &config.keys.store, config.env)?;
+    let work = store.begin()?;
+    work.quarantine_device(&device)?;
+    work.commit()?;
+    let (code, elsewhere) = (invite()?, folder.path().join("new"));
+    enrol::request(&device, &elsewhere, Holder::File)?;
+    let csr = enrol::request_der(&device, key::open(&elsewhere, &device)?.as_ref())?;
+    assert!(matches!(caller.ask(&csr, Some((&device, code.trim()))).await?, Answer::Issued(_)));
+
+    // The open connection ends, and no further one is made.
+    let mut faults = copied.uplink.fault();
+    let refused =
+        |fault: &Option<LinkFault>| fault.as_ref().is_some_and(|fault| fault.to_string().contains("refused our"));
+    tokio::time::timeout(PATIENCE, faults.wait_for(refused)).await.context("the broker lets the old key in")??;
+    assert!(site.matcher(&["device", "list", "--dir", &dir])?.contains("kiosk-0006  active"));
+    site.wait_for_alarm("out of quarantine with a new key")?;
+    site.close()
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use didar_liveness::{Evidence, Policy, judge};
 use didar_protocol::id::{AttemptId, Hash, Iin, InitiatorId, RequestId};
 use didar_protocol::light_code::Light;
 use didar_protocol::message::{
-    Challenge, Consent, MatcherKeys, Motion, PassiveSummary, Picture, Quality, Receipt, Template, Verdict,
+    Challenge, Connection, Consent, MatcherKeys, Motion, PassiveSummary, Picture, Quality, Receipt, Template, Verdict,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::transcript::LightTranscript;
@@ -54,6 +54,8 @@ pub struct Request {
     pub consent: Consent,
     /// When it was made, Unix milliseconds.
     pub made_at_ms: u64,
+    /// The device's newest connection then.
+    pub connection: Connection,
     /// In which language the person is served.
     pub language: Language,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use didar_protocol::id::{AttemptId, RequestId};
 use didar_protocol::light_code::{CodeShape, Light};
 use didar_protocol::message::{
-    Challenge, Consent, ConsentMethod, MatcherKeys, Stage, Template, Verdict, VerdictOutcome,
+    Challenge, Connection, Consent, ConsentMethod, MatcherKeys, Stage, Template, Verdict, VerdictOutcome,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Entropy, SealKey, SealKeyPair};
@@ -55,6 +55,7 @@ pub(super) fn request(number: u8) -> Event {
             text_version: "1".into(),
         },
         made_at_ms: 0,
+        connection: Connection { boot: [0xb0; 16], connects: 1 },
         language: Language::Kk,
     }))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::attempt::LIT_MAX;
+use crate::time::Calendar;
 
 /// A clock that goes only when it is told to.
 #[derive(Default)]
@@ -21,14 +22,9 @@ impl Clock for SetClock {
         Moment::from_nanos(self.0.load(Ordering::SeqCst))
     }
 
-    fn unix_ms(&self, _: Moment) -> u64 {
-        0
-    }
-
-    fn learn(&self, _: u64) {}
-
-    fn is_signed(&self) -> bool {
-        false
+    fn calendar(&self) -> &Calendar {
+        static CALENDAR: Calendar = Calendar::new(0, Moment::ZERO);
+        &CALENDAR
     }
 }
 

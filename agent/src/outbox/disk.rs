@@ -6,9 +6,10 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::salvage;
+use super::salvage::{self, Sound};
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -46,7 +47,8 @@ pub trait Disk: Send {
     /// The disk cannot be written.
     fn flush(&mut self) -> Result<(), DiskError>;
 
-    /// Opens the store anew after a failure. What was applied and not flushed may be there or not.
+    /// Opens the store anew after a failure, and repairs it where it is damaged: what is good is there. What was applied
+    /// and not flushed may be there or not.
     ///
     /// # Errors
     /// It cannot be opened, and stays closed.
@@ -91,6 +93,18 @@ pub enum DiskError {
         /// What the system said.
         cause: io::Error,
     },
+    /// A letter is not what was written.
+    #[error("record {number} does not match its hash")]
+    Letter {
+        /// Its number.
+        number: u64,
+    },
+    /// Where the chain stands is not what was written.
+    #[error("the chain's standing does not match its hash")]
+    Standing,
+    /// The store's library gave up at what it found in its files.
+    #[error("the store cannot read its own files")]
+    Unreadable,
     /// The store's library failed.
     #[error("failed while {doing}: {cause}")]
     Sled {
@@ -117,30 +131,33 @@ impl SledDisk {
         Self { db: Some(db), folder: folder.to_owned() }
     }
 
-    fn db(&self) -> Result<&sled::Db, DiskError> {
-        self.db.as_ref().ok_or(DiskError::Closed)
+    /// What the open store gives; it panics at some damage of its files.
+    fn ask<T>(&self, doing: &'static str, what: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, DiskError> {
+        let db = self.db.as_ref().ok_or(DiskError::Closed)?;
+        let answer = catch_unwind(AssertUnwindSafe(|| what(db))).map_err(|_| DiskError::Unreadable)?;
+        answer.map_err(|cause| DiskError::Sled { doing, cause })
+    }
+
+    /// Closing writes, and so may fail as any writing does: whatever comes of it, the store is closed.
+    fn close(&mut self) {
+        let db = self.db.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
     }
 }
 
 impl Disk for SledDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
-        let value = self.db()?.get(key).map_err(|cause| DiskError::Sled { doing: "reading", cause })?;
-        Ok(value.map(|bytes| bytes.to_vec()))
+        self.ask("reading", |db| Ok(db.get(key)?.map(|bytes| bytes.to_vec())))
     }
 
     fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<Pair>, DiskError> {
-        let read = |item: sled::Result<(sled::IVec, sled::IVec)>| {
-            item.map(|(key, value)| (key.to_vec(), value.to_vec()))
-                .map_err(|cause| DiskError::Sled { doing: "reading", cause })
-        };
-        self.db()?.range(first..=last).take(limit).map(read).collect()
+        let pair = |(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec());
+        self.ask("reading", |db| db.range(first..=last).take(limit).map(|item| item.map(pair)).collect())
     }
 
     fn keys(&self, first: &[u8], last: &[u8]) -> Result<Vec<Vec<u8>>, DiskError> {
-        let read = |key: sled::Result<sled::IVec>| {
-            key.map(|key| key.to_vec()).map_err(|cause| DiskError::Sled { doing: "reading", cause })
-        };
-        self.db()?.range(first..=last).keys().map(read).collect()
+        let bytes = |key: sled::IVec| key.to_vec();
+        self.ask("reading", |db| db.range(first..=last).keys().map(|key| key.map(bytes)).collect())
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), DiskError> {
@@ -151,18 +168,22 @@ impl Disk for SledDisk {
                 Change::Remove(key) => batch.remove(key),
             }
         }
-        self.db()?.apply_batch(batch).map_err(|cause| DiskError::Sled { doing: "writing", cause })
+        self.ask("writing", |db| db.apply_batch(batch))
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
-        self.db()?.flush().map(drop).map_err(|cause| DiskError::Sled { doing: "flushing", cause })
+        self.ask("flushing", |db| db.flush().map(drop))
     }
 
-    /// `sled` repeats its first input or output error for ever, also when the disk has room again.
+    /// `sled` repeats its first input or output error for ever, also when the disk has room again; and what it has in
+    /// memory hides damage of its files.
     fn reopen(&mut self) -> Result<(), DiskError> {
-        self.db = None;
-        let opened = salvage::open(&self.folder.join(salvage::STORE));
-        self.db = Some(opened.map_err(|cause| DiskError::Sled { doing: "opening again", cause })?);
+        self.close();
+        let Sound { disk, damage, .. } = salvage::open_sound(&self.folder)?;
+        if let Some(why) = damage {
+            tracing::error!("the outbox was damaged, and what is good in it is saved: {why}");
+        }
+        *self = disk;
         Ok(())
     }
 

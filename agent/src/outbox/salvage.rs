@@ -41,12 +41,19 @@ const LETTER_MAX: usize = Kind::AuditRecord.max_size();
 /// Raw files are carved in pieces of this size, each overlapping the next by the largest frame.
 const PIECE: usize = 1024 * 1024;
 
-/// What opening gave.
+/// What taking over a store gave.
 pub(super) struct Found {
-    pub(super) disk: Box<dyn Disk>,
     pub(super) held: u64,
     pub(super) standing: Standing,
     pub(super) recovery: Option<Recovery>,
+}
+
+/// A store in which every frame proves itself.
+pub(super) struct Sound {
+    pub(super) disk: SledDisk,
+    /// What was wrong with the one that it was rebuilt from.
+    pub(super) damage: Option<String>,
+    good: Good,
 }
 
 /// The good part of a store: which letters, the last one's hash, and where it stood.
@@ -79,33 +86,39 @@ struct Carved {
     standing: Option<Standing>,
 }
 
-/// Opens the store in `folder`; rebuilds it from its good part when it is damaged.
-pub(super) fn open_or_rebuild(folder: &Path) -> Result<Found, DiskError> {
+/// Opens the store in `folder` and takes it over.
+pub(super) fn open_or_rebuild(folder: &Path) -> Result<(Box<dyn Disk>, Found), DiskError> {
+    let Sound { mut disk, damage, good } = open_sound(folder)?;
+    let beside = disk.read_beside().as_deref().and_then(Standing::read);
+    let found = settle(&mut disk, &good, beside, damage)?;
+    Ok((Box::new(disk), found))
+}
+
+/// Opens the store in `folder`; rebuilds it from its good part when it is damaged. What is missing is not counted yet.
+pub(super) fn open_sound(folder: &Path) -> Result<Sound, DiskError> {
     let path = folder.join(STORE);
-    let beside = read_beside(folder).as_deref().and_then(Standing::read);
     // A power cut in the middle of a rebuild: the damaged store is still the only copy of what it holds.
     if !path.exists() && folder.join(DAMAGED).exists() {
-        return rebuild(folder, beside, "an earlier repair was interrupted".to_owned());
+        return rebuild(folder, "an earlier repair was interrupted".to_owned());
     }
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let store = open(&path).map_err(|cause| DiskError::Sled { doing: "opening", cause })?;
         let disk = SledDisk::new(store, folder);
         let good = read_all(&disk)?;
-        Ok((disk, good))
+        Ok(Sound { disk, damage: None, good })
     }));
     let why = match opened {
-        Ok(Ok((disk, Some(good)))) => return settle(Box::new(disk), &good, beside),
-        Ok(Ok((_, None))) => "a record does not match its hash".to_owned(),
+        Ok(Ok(sound)) => return Ok(sound),
         Ok(Err(DiskError::Sled { cause, .. })) if is_locked(&cause) => return Err(DiskError::InUse),
         // Not the store's content but the place where it lies: nothing to repair there.
         Ok(Err(DiskError::Sled { cause: sled::Error::Io(cause), .. })) if is_environment(&cause) => {
             return Err(DiskError::File { file: path, cause });
         }
         Ok(Err(cause)) => cause.to_string(),
-        Err(_) => "the store cannot read its own files".to_owned(),
+        Err(_) => DiskError::Unreadable.to_string(),
     };
     set_aside(folder).map_err(|cause| DiskError::File { file: folder.join(DAMAGED), cause })?;
-    rebuild(folder, beside, why)
+    rebuild(folder, why)
 }
 
 /// A letter as it lies in the store.
@@ -114,8 +127,15 @@ pub(super) fn frame_letter(number: u64, signed: &[u8]) -> Vec<u8> {
 }
 
 /// Number and bytes of a whole letter at the beginning of `bytes`; `None` for anything else.
-pub(super) fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn read_letter(bytes: &[u8]) -> Option<(u64, &[u8])> {
     read(LETTER, bytes)
+}
+
+/// Number and bytes of the letter that lies under `key`.
+pub(super) fn read_letter_at<'a>(key: &[u8], value: &'a [u8]) -> Result<(u64, &'a [u8]), DiskError> {
+    let number = key.last_chunk().map_or(0, |digits| u64::from_be_bytes(*digits));
+    let letter = read_letter(value).filter(|(found, _)| *found == number && key == letter_key(number));
+    letter.ok_or(DiskError::Letter { number })
 }
 
 /// A record that is intended, as it lies in the store; `number` is the next one's.
@@ -167,46 +187,46 @@ fn is_locked(cause: &sled::Error) -> bool {
     matches!(cause, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
-/// Opens what lies on a disk that reads well.
-pub(super) fn open_disk(disk: Box<dyn Disk>) -> Result<Found, DiskError> {
-    let beside = disk.read_beside().as_deref().and_then(Standing::read);
-    let good = read_all(disk.as_ref())?;
-    settle(disk, &good.unwrap_or_default(), beside)
+/// Takes over what lies on a disk that reads well; `beside` is what else is known of where the chain stands.
+pub(super) fn take_over(disk: &mut dyn Disk, beside: Option<Standing>) -> Result<Found, DiskError> {
+    let good = read_all(disk)?;
+    settle(disk, &good, beside, None)
 }
 
-/// What is in the store; `None` when a frame is not what was written.
-fn read_all(disk: &dyn Disk) -> Result<Option<Good>, DiskError> {
+/// What is in the store; an error when a frame is not what was written.
+fn read_all(disk: &dyn Disk) -> Result<Good, DiskError> {
     let mut good = Good::default();
     let mut first = LETTER_PREFIX.to_vec();
     loop {
         let page = disk.range(&first, &letter_key(u64::MAX), PAGE)?;
         for (key, value) in &page {
-            match read_letter(value) {
-                Some((number, signed)) if *key == letter_key(number) => good.add(number, signed),
-                _ => return Ok(None),
-            }
+            let (number, signed) = read_letter_at(key, value)?;
+            good.add(number, signed);
         }
         let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { break };
         // The next key in order: the last one with one byte more.
         first = [last.as_slice(), &[0]].concat();
     }
     if let Some(value) = disk.get(STANDING_KEY)? {
-        good.standing = Standing::read(&value);
-        if good.standing.is_none() {
-            return Ok(None);
-        }
+        good.standing = Some(Standing::read(&value).ok_or(DiskError::Standing)?);
     }
-    Ok(Some(good))
+    Ok(good)
 }
 
 /// Takes over a store that reads well; counts what is missing all the same, as whole pages may be gone.
-fn settle(mut disk: Box<dyn Disk>, good: &Good, beside: Option<Standing>) -> Result<Found, DiskError> {
+fn settle(
+    disk: &mut dyn Disk,
+    good: &Good,
+    beside: Option<Standing>,
+    damage: Option<String>,
+) -> Result<Found, DiskError> {
     let in_store = good.standing;
     let (standing, lost) = account(good, beside);
     let held = good.held_after(standing.acknowledged);
-    let recovery =
-        (lost > 0).then(|| Recovery { saved: held, lost, why: "letters are missing from the store".to_owned() });
-    if in_store != Some(standing) {
+    let rebuilt = damage.is_some();
+    let why = damage.or((lost > 0).then(|| "letters are missing from the store".to_owned()));
+    let recovery = why.map(|why| Recovery { saved: held, lost, why });
+    if rebuilt || in_store != Some(standing) {
         // An older state of the store may hold letters that were acknowledged since.
         let mut changes: Vec<_> =
             good.numbers.range(..=standing.acknowledged).map(|&number| Change::Remove(letter_key(number))).collect();
@@ -221,11 +241,21 @@ fn settle(mut disk: Box<dyn Disk>, good: &Good, beside: Option<Standing>) -> Res
         disk.flush()?;
         disk.write_beside(&standing.frame())?;
     }
-    Ok(Found { disk, held, standing, recovery })
+    Ok(Found { held, standing, recovery })
 }
 
 /// Where the chain stands by all that is known, and how many letters are newly missing.
 fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
+    let mut standing = stand(good, beside);
+    let missing = standing.issued().saturating_sub(good.held_after(standing.acknowledged));
+    let lost = missing.saturating_sub(standing.holes);
+    standing.holes = missing;
+    standing.lost += lost;
+    (standing, lost)
+}
+
+/// Where the chain stands by all that is known.
+fn stand(good: &Good, beside: Option<Standing>) -> Standing {
     let mut standing = match (good.standing, beside) {
         (Some(one), Some(other)) => one.later(other),
         (one, other) => one.or(other).unwrap_or_default(),
@@ -240,14 +270,11 @@ fn account(good: &Good, beside: Option<Standing>) -> (Standing, u64) {
         // Nothing tells what was acknowledged: what is before the first letter that is left was sent or is gone.
         standing.acknowledged = good.numbers.first().map_or(0, |number| number - 1);
     }
-    let missing = standing.issued().saturating_sub(good.held_after(standing.acknowledged));
-    let lost = missing.saturating_sub(standing.holes);
-    standing.holes = missing;
-    standing.lost += lost;
-    (standing, lost)
+    standing
 }
 
-fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found, DiskError> {
+/// A store of what is good in the one that was set aside.
+fn rebuild(folder: &Path, why: String) -> Result<Sound, DiskError> {
     let path = folder.join(STORE);
     let failed = |cause| DiskError::Sled { doing: "repairing", cause };
     let mut carved = Carved::default();
@@ -257,14 +284,16 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
     for (number, signed) in &carved.letters {
         good.add(*number, signed);
     }
-    let (standing, lost) = account(&good, beside);
-    let letters = carved.letters.split_off(&(standing.acknowledged + 1));
+    let beside = read_beside(folder).as_deref().and_then(Standing::read);
+    let standing = stand(&good, beside);
+    good.standing = Some(standing);
+    good.numbers = good.numbers.split_off(&(standing.acknowledged + 1));
     // Built under another name, so that a half-built store is never taken for a whole one.
     let building = folder.join("building");
     remove(&building).map_err(|cause| DiskError::File { file: building.clone(), cause })?;
     {
         let store = open(&building).map_err(failed)?;
-        for (number, signed) in &letters {
+        for (number, signed) in carved.letters.range(standing.acknowledged + 1..) {
             store.insert(letter_key(*number), frame_letter(*number, signed)).map_err(failed)?;
         }
         // Any record since was the intended one's, or cannot be told from it.
@@ -275,10 +304,7 @@ fn rebuild(folder: &Path, beside: Option<Standing>, why: String) -> Result<Found
         store.flush().map_err(failed)?;
     }
     fs::rename(&building, &path).map_err(|cause| DiskError::File { file: path.clone(), cause })?;
-    let saved = letters.len() as u64;
-    let mut disk = SledDisk::new(open(&path).map_err(failed)?, folder);
-    disk.write_beside(&standing.frame())?;
-    Ok(Found { disk: Box::new(disk), held: saved, standing, recovery: Some(Recovery { saved, lost, why }) })
+    Ok(Sound { disk: SledDisk::new(open(&path).map_err(failed)?, folder), damage: Some(why), good })
 }
 
 /// Finds every good frame in the raw files of a store.

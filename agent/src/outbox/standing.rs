@@ -75,14 +75,17 @@ impl Standing {
     /// The later of two: counters never go back, and head belongs to the longer chain.
     pub(super) fn later(self, other: Self) -> Self {
         let (long, short) = if other.next > self.next { (other, self) } else { (self, other) };
-        let near = if self.acknowledged >= other.acknowledged { self } else { other };
         Self {
-            acknowledged: near.acknowledged,
-            holes: near.holes,
             connects: long.connects.max(short.connects),
             signed_time_ms: long.signed_time_ms.max(short.signed_time_ms),
-            ..long
+            ..long.with_receipts_of(short)
         }
+    }
+
+    /// This one, with what the other knows of receipts where that is more.
+    pub(super) fn with_receipts_of(self, other: Self) -> Self {
+        let near = if self.acknowledged >= other.acknowledged { self } else { other };
+        Self { acknowledged: near.acknowledged, holes: near.holes, ..self }
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Store {
     capacity: u64,
     held: u64,
     standing: Standing,
+    /// Whether a connection was counted since this was opened.
+    counted: bool,
 }
 
 impl Store {
@@ -40,34 +42,36 @@ impl Store {
         signer: Arc<dyn Signer>,
         capacity: u64,
     ) -> Result<(Self, Option<Recovery>), OutboxError> {
-        let at = |cause: DiskError| OutboxError::Store { path: folder.to_owned(), cause: Box::new(cause) };
+        let at = |cause| failed(folder, cause);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(|cause| at(DiskError::File { file: folder.to_owned(), cause }))?;
-        Self::over(salvage::open_or_rebuild(folder).map_err(at)?, device, signer, capacity)
+        let (disk, found) = salvage::open_or_rebuild(folder).map_err(at)?;
+        Self::over(disk, found, device, signer, capacity)
     }
 
     pub(super) fn open_on(
-        disk: Box<dyn Disk>,
+        mut disk: Box<dyn Disk>,
         device: DeviceId,
         signer: Arc<dyn Signer>,
         capacity: u64,
     ) -> Result<(Self, Option<Recovery>), OutboxError> {
-        let path = disk.place().to_owned();
-        let found = salvage::open_disk(disk).map_err(|cause| OutboxError::Store { path, cause: Box::new(cause) })?;
-        Self::over(found, device, signer, capacity)
+        let beside = disk.read_beside().as_deref().and_then(Standing::read);
+        let found = salvage::take_over(disk.as_mut(), beside).map_err(|cause| failed(disk.place(), cause))?;
+        Self::over(disk, found, device, signer, capacity)
     }
 
     fn over(
+        disk: Box<dyn Disk>,
         found: Found,
         device: DeviceId,
         signer: Arc<dyn Signer>,
         capacity: u64,
     ) -> Result<(Self, Option<Recovery>), OutboxError> {
-        let Found { disk, held, standing, recovery } = found;
-        let mut store = Self { disk, device, signer, capacity: capacity.max(1), held, standing };
+        let Found { held, standing, recovery } = found;
+        let mut store = Self { disk, device, signer, capacity: capacity.max(1), held, standing, counted: false };
         store.tell_loss()?;
         if let Some(intended) = store.intended()? {
             store.keep(&intended)?;
@@ -127,12 +131,8 @@ impl Store {
         }
         // What lies behind is of a write that failed half-way: its number is used again.
         let found = self.disk.range(&letter_key(from), &letter_key(last), limit);
-        for (_, value) in found.map_err(|cause| self.failed(cause))? {
-            let (number, bytes) = salvage::read_letter(&value).ok_or_else(|| OutboxError::Damaged {
-                path: self.disk.place().to_owned(),
-                number: letters.last().map_or(from, |(number, _)| number + 1),
-                why: "it does not match its hash; a restart saves the others".to_owned(),
-            })?;
+        for (key, value) in found.map_err(|cause| self.failed(cause))? {
+            let (number, bytes) = salvage::read_letter_at(&key, &value).map_err(|cause| self.failed(cause))?;
             letters.push((number, bytes.to_vec()));
         }
         Ok(letters)
@@ -182,7 +182,12 @@ impl Store {
     pub(super) fn connected(&mut self) -> Result<u64, OutboxError> {
         let next = Standing { connects: self.standing.connects + 1, ..self.standing };
         self.write(next, Vec::new())?;
+        self.counted = true;
         Ok(next.connects)
+    }
+
+    pub(super) fn connection(&mut self) -> Result<u64, OutboxError> {
+        if self.counted { Ok(self.standing.connects) } else { self.connected() }
     }
 
     pub(super) fn keep_signed_time(&mut self, unix_ms: u64) -> Result<(), OutboxError> {
@@ -209,16 +214,26 @@ impl Store {
     }
 
     /// After a failure: opens the disk anew, and has there what is known here. Of a write that failed half-way nothing
-    /// was told or sent, so it is undone; what was acknowledged and has come back goes again.
-    pub(super) fn mend(&mut self) -> Result<(), OutboxError> {
+    /// was told or sent, so it is undone, but for a receipt; what was acknowledged and has come back goes again. What is
+    /// missing then is lost, and counted and told as at a start.
+    pub(super) fn mend(&mut self) -> Result<Option<Recovery>, OutboxError> {
         self.disk.reopen().map_err(|cause| self.failed(cause))?;
-        let Standing { next, acknowledged, .. } = self.standing;
+        let in_store = self.disk.get(STANDING_KEY).map_err(|cause| self.failed(cause))?;
+        let known = match in_store.as_deref().and_then(Standing::read) {
+            Some(other) if other.acknowledged < self.standing.next => self.standing.with_receipts_of(other),
+            Some(_) | None => self.standing,
+        };
+        let Standing { next, acknowledged, .. } = known;
         let mut changes = Vec::new();
         for (first, last) in [(0, acknowledged), (next, u64::MAX)] {
             let keys = self.disk.keys(&letter_key(first), &letter_key(last)).map_err(|cause| self.failed(cause))?;
             changes.extend(keys.into_iter().map(Change::Remove));
         }
-        self.write(self.standing, changes)
+        self.write(known, changes)?;
+        let found = salvage::take_over(self.disk.as_mut(), None).map_err(|cause| failed(self.disk.place(), cause))?;
+        (self.held, self.standing) = (found.held, found.standing);
+        self.tell_loss()?;
+        Ok(found.recovery)
     }
 
     fn tell_loss(&mut self) -> Result<(), OutboxError> {
@@ -262,7 +277,15 @@ impl Store {
     }
 
     fn failed(&self, cause: DiskError) -> OutboxError {
-        OutboxError::Store { path: self.disk.place().to_owned(), cause: Box::new(cause) }
+        failed(self.disk.place(), cause)
+    }
+}
+
+fn failed(place: &Path, cause: DiskError) -> OutboxError {
+    let path = place.to_owned();
+    match cause {
+        DiskError::Letter { number } => OutboxError::Damaged { path, number, why: "it does not match its hash".into() },
+        cause => OutboxError::Store { path, cause: Box::new(cause) },
     }
 }
 

@@ -19,6 +19,7 @@ const AUDIT_WINDOW: usize = 32;
 const RECEIPT_WAIT: Duration = Duration::from_secs(10);
 /// How often broken lamps or a broken store are tried again.
 const MEND_EVERY: Duration = Duration::from_secs(1);
+const FULL: &str = "the outbox is full of records that the centre has not confirmed: nobody is served until it has";
 /// Records that wait in memory for a store that fails: nothing is begun meanwhile, so there is one at most, but for faults
 /// that come and go.
 const UNKEPT_MAX: usize = 64;
@@ -81,8 +82,7 @@ impl Agent {
     }
 
     pub(super) fn plan_mending(&mut self, now: Moment) {
-        let broken = [Reason::LampFault, Reason::StorageFault];
-        let standing = self.machine.faults().iter().any(|reason| broken.contains(reason));
+        let standing = self.is_broken() || self.machine.faults().contains(&Reason::LampFault);
         self.state.mend = standing.then(|| self.state.mend.unwrap_or(now.after(MEND_EVERY)));
     }
 
@@ -98,23 +98,54 @@ impl Agent {
             tracing::info!("the lamps work again");
             self.take(Event::Mended(Reason::LampFault));
         }
-        if faults.contains(&Reason::StorageFault) && self.mend_the_store().is_ok() {
-            self.drain();
+        if self.is_broken() && self.mend_the_store().is_ok() {
             tracing::info!("the store works again");
-            self.take(Event::Mended(Reason::StorageFault));
+            self.send_all();
+            if self.outbox.has_room() {
+                self.take(Event::Mended(Reason::StorageFault));
+            } else {
+                tracing::error!("{FULL}");
+                self.state.full = true;
+            }
         }
     }
 
+    /// Where the store cannot be read though it was mended a start is what is left to try: the agent ends.
     fn mend_the_store(&mut self) -> Result<(), Reason> {
         let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
-        self.outbox.mend().map_err(failed)?;
-        self.keep_the_unkept()?;
-        if let Err(error) = self.outbox.unacknowledged(self.state.sent + 1, AUDIT_WINDOW) {
-            tracing::error!("the outbox is damaged: the agent ends, and its next start saves what is good");
-            self.state.damaged = true;
-            return Err(failed(error));
+        match self.outbox.mend().map(|()| self.outbox.unacknowledged(0, AUDIT_WINDOW)) {
+            Ok(Ok(_)) => self.keep_the_unkept(),
+            Ok(Err(error)) | Err(error @ OutboxError::Damaged { .. }) => {
+                tracing::error!("the outbox stays damaged: the agent ends, and its next start saves what is good");
+                self.state.damaged = true;
+                Err(failed(error))
+            }
+            Err(error) => Err(failed(error)),
         }
-        Ok(())
+    }
+
+    /// Whether the store has a fault that mending may help.
+    pub(super) fn is_broken(&self) -> bool {
+        !self.state.full && self.machine.faults().contains(&Reason::StorageFault)
+    }
+
+    /// A full outbox is a fault of the store until a receipt makes room. Whoever is being served has a place in it: that
+    /// attempt ends first.
+    pub(super) fn watch_room(&mut self) {
+        let idle = self.machine.serving().is_none() && !self.machine.faults().contains(&Reason::StorageFault);
+        match (self.outbox.has_room(), self.state.full) {
+            (true, true) => {
+                tracing::info!("the outbox has room again");
+                self.state.full = false;
+                self.take(Event::Mended(Reason::StorageFault));
+            }
+            (false, false) if idle => {
+                tracing::error!("{FULL}");
+                self.take(Event::Fault(Reason::StorageFault));
+                self.state.full = true;
+            }
+            (true, false) | (false, _) => {}
+        }
     }
 
     /// What waits in memory goes first: records stand in the chain as things happened.
@@ -130,6 +161,13 @@ impl Agent {
     pub(super) fn send_from(&mut self, number: u64) {
         self.state.sent = number;
         self.state.under_way.clear();
+    }
+
+    /// Sends what has no receipt from its beginning.
+    pub(super) fn send_all(&mut self) {
+        self.send_from(0);
+        self.state.gone_back = 0;
+        self.drain();
     }
 
     /// Sends the records that no receipt covers, as far as the window has room.
@@ -160,24 +198,17 @@ impl Agent {
     /// Lets go of what the matcher holds, sends again what it misses, and goes on.
     ///
     /// # Errors
-    /// What must be told of a lost record cannot be kept.
+    /// The store failed: what the receipt is for goes again.
     pub(super) fn confirm(&mut self, receipt: &Receipt) -> Result<(), Reason> {
-        match self.outbox.acknowledge(receipt.highest, &receipt.hash) {
-            Ok(true) => {}
+        let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
+        if !self.outbox.acknowledge(receipt.highest, &receipt.hash).map_err(failed)? {
             // For another disk, whose last records were still under way.
-            Ok(false) => {
-                tracing::warn!(record = receipt.highest, "a receipt for a record that is not of this chain: ignored");
-                return Ok(());
-            }
-            Err(error) => {
-                logged(Reason::StorageFault, &error);
-            }
+            tracing::warn!(record = receipt.highest, "a receipt for a record that is not of this chain: ignored");
+            return Ok(());
         }
         // Of a clock that no matcher has set yet, the calendar may be anything.
-        if self.clock.is_signed()
-            && let Err(error) = self.outbox.keep_signed_time(self.clock.unix_ms(self.clock.now()))
-        {
-            logged(Reason::StorageFault, &error);
+        if self.clock.calendar().is_told() {
+            self.outbox.keep_signed_time(self.clock.unix_ms(self.clock.now())).map_err(failed)?;
         }
         let (next, _) = self.outbox.head();
         let all_confirmed = receipt.highest.saturating_add(1) >= next;
@@ -196,35 +227,43 @@ impl Agent {
     /// What the matcher misses is sent again, with everything after it; once, though the receipt for each record behind it
     /// says so. What is lost is told, at once: behind a long backlog it would come too late.
     fn go_back(&mut self, missing: u64) -> Result<(), Reason> {
-        let failed = |error: OutboxError| logged(Reason::StorageFault, &error);
-        let known = self.state.told_gone.filter(|(first, _)| *first == missing);
-        let missed = match known {
-            Some((_, number)) => Missed::Told(number),
-            None => self.outbox.tell_gone(missing).map_err(failed)?,
-        };
-        match missed {
-            Missed::Here => self.send_from(missing - 1),
-            Missed::Told(number) => {
-                if known.is_none() {
+        let told = self.state.told_gone.filter(|(first, _)| *first == missing);
+        // What told of it may have been confirmed since, or be lost itself.
+        if let Some((_, number)) = told
+            && let Some(letter) = self.letter(number)?
+        {
+            self.post(letter);
+        } else {
+            match self.outbox.tell_gone(missing).map_err(|error| logged(Reason::StorageFault, &error))? {
+                Missed::Here => self.send_from(missing - 1),
+                Missed::Told(number) => {
                     tracing::error!(record = missing, "a record that the matcher misses is lost");
                     self.state.told_gone = Some((missing, number));
+                    self.letter(number)?.into_iter().for_each(|letter| self.post(letter));
                 }
-                // A receipt may have come for it meanwhile: then there is nothing to tell again.
-                let found = self.outbox.unacknowledged(number, 1).map_err(failed)?;
-                if let Some((_, bytes)) = found.into_iter().find(|(found, _)| *found == number) {
-                    self.post(Letter::Audit { number, bytes });
-                }
+                Missed::Other => return Ok(()),
             }
-            Missed::Other => return Ok(()),
         }
         self.state.gone_back = missing;
         Ok(())
     }
 
+    /// The record of this number; `None` once it is confirmed.
+    fn letter(&self, number: u64) -> Result<Option<Letter>, Reason> {
+        let found = self.outbox.unacknowledged(number, 1).map_err(|error| logged(Reason::StorageFault, &error))?;
+        let letter = found.into_iter().find(|(found, _)| *found == number);
+        Ok(letter.map(|(number, bytes)| Letter::Audit { number, bytes }))
+    }
+
+    /// Records from the first one without receipt to the last, one that cannot be read included.
     pub(super) fn unconfirmed(&self) -> u64 {
         let (next, _) = self.outbox.head();
-        let first =
-            self.outbox.unacknowledged(0, 1).ok().and_then(|letters| letters.first().map(|(number, _)| *number));
+        let first = match self.outbox.unacknowledged(0, 1) {
+            Ok(letters) => letters.first().map(|(number, _)| *number),
+            Err(OutboxError::Damaged { number, .. }) => Some(number),
+            // Nothing is known of a store that fails but what was.
+            Err(OutboxError::Store { .. } | OutboxError::Sign { .. }) => return self.state.standing.unconfirmed,
+        };
         first.map_or(0, |first| next.saturating_sub(first))
     }
 }

@@ -3,13 +3,15 @@
 //! **Here:** every check that does not depend on what is in flight: topic, size, signature, certificate, kind, device.
 //! **Not here:** freshness ([`super::session`], and the attempt machine that knows hash and nonce).
 
+use std::ops::RangeInclusive;
+
 use didar_protocol::codec::DecodeError;
 use didar_protocol::id::{DeviceId, Env};
 use didar_protocol::message::{Challenge, Kind, MatcherKeys, Message, Receipt, Verdict};
 use didar_protocol::seal::{SealError, Signed};
 use didar_protocol::topic::{Lane, Topic};
 
-use super::trust::{TrustAnchor, TrustError};
+use super::trust::{Speaker, TrustAnchor, TrustError};
 
 /// A verified message of the matcher, for this device.
 #[derive(Debug)]
@@ -61,8 +63,8 @@ pub enum ArrivalError {
     /// For another device.
     #[error("{0}: addressed to another device")]
     OtherDevice(Kind),
-    /// From a day on which nobody could have sent it to this device.
-    #[error("{0}: tells a time after the end of this device's certificate: the matcher's clock is wrong")]
+    /// Of a day on which its signer could not have spoken.
+    #[error("{0}: tells a time outside of its signer's certificate: the matcher's clock is wrong")]
     Time(Kind),
 }
 
@@ -89,12 +91,11 @@ impl Inbox {
     /// Reads what came on `topic`.
     ///
     /// # Errors
-    /// When it is not a message of a matcher that `trust` certifies, to this device, on the topic of its kind; or of a time
-    /// after `end_s` (Unix seconds), the end of this device's certificate. A clock that was set by it could never be set
-    /// right again: with it no certificate counts any more, and so no message either.
-    pub fn read(&self, topic: &[u8], bytes: &[u8], trust: &TrustAnchor, end_s: i64) -> Result<Arrival, ArrivalError> {
+    /// When it is not a message of a matcher that `trust` certifies, to this device, on the topic of its kind, of a time
+    /// within the matcher's certificate.
+    pub fn read(&self, topic: &[u8], bytes: &[u8], trust: &TrustAnchor) -> Result<Arrival, ArrivalError> {
         let (_, kind) = *self.topics.iter().find(|(ours, _)| ours.as_bytes() == topic).ok_or(ArrivalError::Topic)?;
-        let payload = verified(kind, bytes, trust)?;
+        let (payload, valid_s) = verified(kind, bytes, trust)?;
         let arrival = match kind {
             Kind::Challenge => Arrival::Challenge(decode(&payload)?),
             Kind::Verdict => Arrival::Verdict(decode(&payload)?),
@@ -113,7 +114,8 @@ impl Inbox {
         if *addressee != self.device {
             return Err(ArrivalError::OtherDevice(kind));
         }
-        if is_after(arrival.server_time_ms(), end_s) { Err(ArrivalError::Time(kind)) } else { Ok(arrival) }
+        let spoken_s = i64::try_from(arrival.server_time_ms() / 1000).unwrap_or(i64::MAX);
+        if valid_s.contains(&spoken_s) { Ok(arrival) } else { Err(ArrivalError::Time(kind)) }
     }
 }
 
@@ -122,19 +124,16 @@ impl Inbox {
 /// # Errors
 /// When it does not verify now: its signer's certificate may have expired since.
 pub fn kept_keys(signed: &[u8], trust: &TrustAnchor) -> Result<Box<MatcherKeys>, ArrivalError> {
-    decode(&verified(Kind::MatcherKeys, signed, trust)?)
+    decode(&verified(Kind::MatcherKeys, signed, trust)?.0)
 }
 
-fn is_after(unix_ms: u64, end_s: i64) -> bool {
-    u64::try_from(end_s).is_ok_and(|end_s| unix_ms / 1000 > end_s)
-}
-
-fn verified(kind: Kind, bytes: &[u8], trust: &TrustAnchor) -> Result<Vec<u8>, ArrivalError> {
+/// The payload, and when its signer's certificate is valid.
+fn verified(kind: Kind, bytes: &[u8], trust: &TrustAnchor) -> Result<(Vec<u8>, RangeInclusive<i64>), ArrivalError> {
     let unsigned = |cause| ArrivalError::Signed(kind, Box::new(cause));
     let signed = Signed::parse(kind, bytes).map_err(unsigned)?;
     let certificate = signed.certificate().ok_or(ArrivalError::NoCertificate(kind))?;
-    let key = trust.matcher_key(certificate).map_err(|cause| ArrivalError::Trust(kind, cause))?;
-    signed.verify(&key).map(<[u8]>::to_vec).map_err(unsigned)
+    let Speaker { key, valid_s } = trust.matcher(certificate).map_err(|cause| ArrivalError::Trust(kind, cause))?;
+    Ok((signed.verify(&key).map_err(unsigned)?.to_vec(), valid_s))
 }
 
 fn decode<M: Message>(payload: &[u8]) -> Result<Box<M>, ArrivalError> {

@@ -10,6 +10,7 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError, TlsError};
 use rustls::AlertDescription;
 
+use super::trust::TrustError;
 use crate::identity::{CertificateFacts, day};
 
 /// Why there is no connection.
@@ -36,6 +37,8 @@ pub enum LinkFault {
     Server {
         /// What is wrong with it.
         why: String,
+        /// Whether nothing is but its dates, by this device's clock.
+        dates: bool,
         /// Host and port.
         address: String,
     },
@@ -159,11 +162,13 @@ fn closed(stage: Stage, address: String, ours: &CertificateFacts, now_s: i64, ho
 fn of_tls(error: &rustls::Error, address: String, ours: &CertificateFacts, now_s: i64) -> LinkFault {
     match error {
         rustls::Error::InvalidCertificate(why) => {
-            let why = match why {
-                rustls::CertificateError::Other(cause) => cause.to_string(),
-                other => format!("server certificate not accepted: {other}"),
+            let (why, dates) = match why {
+                rustls::CertificateError::Other(cause) => {
+                    (cause.to_string(), cause.0.downcast_ref().is_some_and(TrustError::is_of_dates))
+                }
+                other => (format!("server certificate not accepted: {other}"), false),
             };
-            LinkFault::Server { why, address }
+            LinkFault::Server { why, dates, address }
         }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure)
         | rustls::Error::PeerIncompatible(_)

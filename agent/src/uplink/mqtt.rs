@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use didar_protocol::id::Env;
-use didar_protocol::message::{ModelRef, State};
+use didar_protocol::message::{Connection, ModelRef, State};
 use didar_protocol::topic::{Lane, Topic};
 use rumqttc::v5::MqttOptions;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode};
@@ -19,14 +19,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::arrival::{Inbox, kept_keys};
+use super::arrival::{ArrivalError, Inbox, kept_keys};
 use super::fault::{LinkFault, Stage};
 use super::link::{Content, KEEP_ALIVE, Link, Outbound, Publication, Report};
 use super::session::{Act, Happened, Ignored, Session};
 use super::trust::{TrustAnchor, TrustError};
 use crate::ask;
 use crate::attempt::Event;
-use crate::edge::{Clock, Health, Letter, Question, Uplink, UplinkError};
+use crate::edge::{Clock, Health, Letter, OutboxError, Question, Uplink, UplinkError};
 use crate::identity::Identity;
 use crate::outbox::Memory;
 use crate::time::Moment;
@@ -48,7 +48,7 @@ pub struct Settings {
     pub env: Env,
     /// The agent's version, for the state.
     pub version: String,
-    /// The kernel's boot id, for the state.
+    /// The kernel's boot id, for the state and for requests.
     pub boot: [u8; 16],
     /// The models in use, for the state.
     pub models: Vec<ModelRef>,
@@ -67,6 +67,8 @@ pub enum StartError {
 
 /// The agent's end of the uplink. When it is dropped the uplink says farewell and ends.
 pub struct MqttUplink {
+    boot: [u8; 16],
+    memory: Memory,
     orders: mpsc::Sender<Happened>,
     fault: watch::Receiver<Option<LinkFault>>,
     task: JoinHandle<()>,
@@ -91,6 +93,7 @@ impl MqttUplink {
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let (said, fault) = watch::channel(None);
         let session = Session::new(clock.now(), memory.health());
+        let (boot, counted) = (settings.boot, memory.clone());
         let driver = Driver {
             inbox: Inbox::new(settings.env, identity.device()),
             address: format!("{}:{}", settings.host, settings.port),
@@ -100,6 +103,7 @@ impl MqttUplink {
             suspicion_told: None,
             clock_told: false,
             clock_compared: false,
+            dates_refused: None,
             count: Count::Spent,
             is_counted: false,
             settings,
@@ -112,7 +116,7 @@ impl MqttUplink {
             session,
             link: None,
         };
-        Ok(Self { orders, fault, task: tokio::spawn(driver.run(taken)) })
+        Ok(Self { boot, memory: counted, orders, fault, task: tokio::spawn(driver.run(taken)) })
     }
 
     /// Why there is no connection; `None` while there is one, and before the first try failed.
@@ -147,6 +151,10 @@ impl Uplink for MqttUplink {
             tracing::debug!("{question:?} not forgotten: {why}");
         }
     }
+
+    fn connection(&self) -> Result<Connection, OutboxError> {
+        Ok(Connection { boot: self.boot, connects: self.memory.connection()? })
+    }
 }
 
 struct Driver {
@@ -173,6 +181,8 @@ struct Driver {
     clock_told: bool,
     /// Whether the calendar that this start began with was compared with the centre's.
     clock_compared: bool,
+    /// Since when certificates are refused for their dates alone and nothing is believed.
+    dates_refused: Option<Moment>,
     count: Count,
     /// Whether the disk took the count of this connection.
     is_counted: bool,
@@ -314,8 +324,11 @@ impl Driver {
             Report::Stuck => LinkFault::Silent { address: self.address.clone() },
         };
         self.link = None;
-        if matches!(fault, LinkFault::Server { .. }) {
+        if let LinkFault::Server { dates, .. } = fault {
             self.suspicion.get_or_insert(self.clock.now());
+            if dates {
+                self.doubt_dates();
+            }
         }
         if self.said.borrow().as_ref() != Some(&fault) {
             tracing::warn!("{fault}");
@@ -325,9 +338,15 @@ impl Driver {
     }
 
     fn read(&mut self, topic: &[u8], bytes: &[u8]) -> Option<Happened> {
-        match self.inbox.read(topic, bytes, &self.trust, self.identity.facts().not_after_s) {
-            Ok(arrival) => Some(Happened::Arrived(Box::new(arrival))),
+        match self.inbox.read(topic, bytes, &self.trust) {
+            Ok(arrival) => {
+                self.dates_refused = None;
+                Some(Happened::Arrived(Box::new(arrival)))
+            }
             Err(why) => {
+                if matches!(&why, ArrivalError::Trust(_, cause) if cause.is_of_dates()) {
+                    self.doubt_dates();
+                }
                 self.refused += 1;
                 if self.refused == 1 {
                     tracing::warn!("a message on our topics is ignored, and further ones are only counted: {why}");

@@ -19,7 +19,7 @@ use didar_protocol::trace::TraceParent;
 use super::arrival::Arrival;
 use crate::attempt::Event;
 use crate::edge::{Health, Letter, Question};
-use crate::time::Moment;
+use crate::time::{Heard, Moment};
 
 /// First wait after a lost connection, at most; it doubles with each failure.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -79,15 +79,6 @@ pub enum Act {
     KeepKeys(Vec<u8>),
     /// The matcher's clock said this.
     Heard(Heard),
-}
-
-/// A verified time of the matcher, milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// In answer to a question of ours: it is the time now.
-    Now(u64),
-    /// In a message that may have lain somewhere: it is at least this.
-    AtLeast(u64),
 }
 
 /// One message to publish.

@@ -6,9 +6,9 @@
 //! **Start** with [`TrustAnchor::matcher_key`].
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use didar_protocol::seal::VerifyingKey;
@@ -29,9 +29,16 @@ const CHAIN_MAX: usize = 6;
 pub struct TrustAnchor {
     roots: Vec<Root<'static>>,
     clock: Arc<dyn Clock>,
-    /// Whether the matcher has answered a question of ours in this boot, and so told the time.
-    told: AtomicBool,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// A matcher of this site.
+#[derive(Debug)]
+pub struct Speaker {
+    /// The key that it signs with.
+    pub key: VerifyingKey,
+    /// First and last second of its certificate, since 1970.
+    pub valid_s: RangeInclusive<i64>,
 }
 
 /// Why a certificate or a TLS setting is not accepted.
@@ -62,6 +69,16 @@ pub enum TrustError {
     Client(#[source] rustls::Error),
 }
 
+impl TrustError {
+    /// Whether the certificate is good, but not on the day that this clock says.
+    pub(super) fn is_of_dates(&self) -> bool {
+        let dates = |why: &webpki::Error| {
+            matches!(why, webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. })
+        };
+        matches!(self, Self::Chain { why, .. } if dates(why))
+    }
+}
+
 impl TrustAnchor {
     /// Pins the authorities of `ca.pem` in the folder `site`.
     pub fn open(site: &Path, clock: Arc<dyn Clock>) -> Result<Self, IdentityError> {
@@ -73,12 +90,11 @@ impl TrustAnchor {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|why| IdentityError::CertificateFormat { file, why: why.to_string() })?;
         let algorithms = ring::default_provider().signature_verification_algorithms;
-        Ok(Self { roots, clock, told: AtomicBool::new(false), algorithms })
+        Ok(Self { roots, clock, algorithms })
     }
 
-    /// The key of the matcher whose certificate this is, if the pinned authority issued it to a matcher and it is
-    /// valid now.
-    pub fn matcher_key(&self, certificate: &[u8]) -> Result<VerifyingKey, TrustError> {
+    /// The matcher whose certificate this is, if the pinned authority issued it to a matcher and it is valid now.
+    pub fn matcher(&self, certificate: &[u8]) -> Result<Speaker, TrustError> {
         let der = CertificateDer::from(certificate);
         // A matcher's certificate is a client's: with it the matcher meets the broker too.
         self.check(&der, &[], self.now(), KeyUsage::client_auth())
@@ -87,7 +103,8 @@ impl TrustAnchor {
         if facts.didar_name("matcher").is_none_or(str::is_empty) {
             return Err(TrustError::NoMatcher { found: facts.uris });
         }
-        VerifyingKey::from_sec1_bytes(&facts.public_key).map_err(|_| TrustError::Key)
+        let key = VerifyingKey::from_sec1_bytes(&facts.public_key).map_err(|_| TrustError::Key)?;
+        Ok(Speaker { key, valid_s: facts.not_before_s..=facts.not_after_s })
     }
 
     /// TLS 1.3 only, with the device's certificate, to a server named `name` that the pinned authority certifies.
@@ -125,17 +142,11 @@ impl TrustAnchor {
             .map(|builder| builder.dangerous().with_custom_certificate_verifier(broker))
     }
 
-    /// The matcher has answered a question of this boot, so the clock is right: from now on certificates that start in
-    /// the future are refused.
-    pub fn time_is_told(&self) {
-        self.told.store(true, Ordering::Relaxed);
-    }
-
     fn now(&self) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_millis(self.clock.unix_ms(self.clock.now())))
     }
 
-    /// Until the matcher has told the time, a certificate that seems to start in the future is judged at its start:
+    /// Until a matcher has told the time, a certificate that seems to start in the future is judged at its start:
     /// this clock may be years behind. Nothing else is relaxed; time only moves forward, so nothing expired passes.
     fn check(
         &self,
@@ -150,7 +161,7 @@ impl TrustAnchor {
             let all = self.algorithms.all;
             match end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None) {
                 Ok(_) => return Ok(()),
-                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.told.load(Ordering::Relaxed) => {
+                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.clock.calendar().is_told() => {
                     time = not_before
                 }
                 Err(why) => return Err(why),

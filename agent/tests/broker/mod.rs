@@ -35,6 +35,8 @@ pub enum Validity {
     Now,
     Expired,
     Future,
+    /// From 2020 until the first day of this year.
+    Until(i32),
 }
 
 impl Authority {
@@ -74,6 +76,7 @@ impl Authority {
             Validity::Now => (2020, 2090),
             Validity::Expired => (2020, 2021),
             Validity::Future => (2080, 2090),
+            Validity::Until(year) => (2020, year),
         };
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let certificate = params.signed_by(&key, &self.issuer)?;

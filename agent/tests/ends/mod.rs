@@ -1,5 +1,8 @@
 //! Both ends of the uplink: a kiosk of a site with a real broker, and a matcher that says what it is told to.
 
+// Each test program uses the part that it needs.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use didar_agent::attempt::event::Event;
-use didar_agent::edge::{Letter, Question, Uplink, UplinkError};
+use didar_agent::edge::{Letter, OutboxError, Question, Uplink, UplinkError};
 use didar_protocol::id::{AttemptId, Hash, sha256};
 use didar_protocol::message::{
-    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Kind, MatcherKeys, Message, Receipt, Stage, Verdict,
+    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Connection, Kind, MatcherKeys, Message, Receipt,
+    Stage, Verdict,
 };
 use didar_protocol::seal::{Entropy, SealKeyPair, Sealed, Signed, VerifyingKey};
 use tokio::sync::mpsc;
@@ -160,4 +161,8 @@ impl Uplink for Matcher {
     }
 
     fn forget(&mut self, _: Question) {}
+
+    fn connection(&self) -> Result<Connection, OutboxError> {
+        Ok(Connection { boot: [7; 16], connects: 1 })
+    }
 }

@@ -16,7 +16,7 @@ use didar_agent::journal::{Ended, Entry, Journal, Standing};
 use didar_agent::outbox::DiskOutbox;
 use didar_agent::perception::{Eyes, Order};
 use didar_agent::run::{Agent, Call, LoopState, Refusal};
-use didar_agent::time::Moment;
+use didar_agent::time::{Calendar, Heard, Moment};
 use didar_liveness::TranscriptBuilder;
 use didar_protocol::id::{DeviceId, Hash, Iin, RequestId};
 use didar_protocol::light_code::{CodeShape, Light};
@@ -150,7 +150,8 @@ impl Kiosk {
         let (events, heard) = mpsc::channel(256);
         let (calls, called) = mpsc::channel(16);
         let (stop, stopped) = oneshot::channel();
-        let (clock, seen) = (Arc::new(PausedClock(Instant::now())), Arc::new(Mutex::new(Seen::default())));
+        let (clock, seen) =
+            (Arc::new(PausedClock(Instant::now(), told_calendar())), Arc::new(Mutex::new(Seen::default())));
         let journal = Arc::new(Journal::default());
         let shared = Arc::new(Mutex::new(script));
         let limits = Limits {
@@ -307,21 +308,22 @@ pub(crate) fn ending(journal: &Journal, id: RequestId) -> Option<Ended> {
     })
 }
 
-struct PausedClock(Instant);
+/// A calendar that a matcher has told.
+fn told_calendar() -> Calendar {
+    let calendar = Calendar::new(0, Moment::ZERO);
+    calendar.learn(Heard::Now(NOW_MS), Moment::ZERO);
+    calendar
+}
+
+struct PausedClock(Instant, Calendar);
 
 impl Clock for PausedClock {
     fn now(&self) -> Moment {
         Moment::ZERO.after(self.0.elapsed())
     }
 
-    fn unix_ms(&self, at: Moment) -> u64 {
-        NOW_MS + at.as_nanos() / 1_000_000
-    }
-
-    fn learn(&self, _: u64) {}
-
-    fn is_signed(&self) -> bool {
-        true
+    fn calendar(&self) -> &Calendar {
+        &self.1
     }
 }
 

@@ -1,9 +1,10 @@
-//! What Mosquitto says: kept in a file of bounded length, and the refusals in it handed on as alarms.
+//! What Mosquitto says: kept in a file of bounded length, and what in it somebody should hear of handed on.
 
 use std::fs::{File, rename};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use didar_protocol::id::DeviceId;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::sync::mpsc;
 
@@ -48,16 +49,37 @@ impl Turned {
     }
 }
 
+/// What somebody should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// A client was turned away.
+    Turned(Turned),
+    /// Another connection of this device took the place of one that was open.
+    TakenOver(DeviceId),
+}
+
+impl Incident {
+    fn of(line: &str) -> Option<Self> {
+        let taken = || {
+            let (_, rest) = line.split_once("Client ")?;
+            let (client, _) = rest.split_once(" already connected, closing old connection")?;
+            // A matcher or an operator is none.
+            client.parse().ok().map(Self::TakenOver)
+        };
+        Turned::of(line).map(Self::Turned).or_else(taken)
+    }
+}
+
 /// Reads what the broker says until it ends.
-pub(super) async fn listen(said: impl AsyncRead + Unpin, log: PathBuf, turned: mpsc::Sender<Turned>) {
+pub(super) async fn listen(said: impl AsyncRead + Unpin, log: PathBuf, incidents: mpsc::Sender<Incident>) {
     let mut lines = BufReader::new(said).split(b'\n');
     let mut file = File::create(&log).ok();
     let mut written = 0;
     while let Ok(Some(mut line)) = lines.next_segment().await {
         line.truncate(LINE_MAX);
-        if let Some(turned_away) = Turned::of(&String::from_utf8_lossy(&line)) {
+        if let Some(incident) = Incident::of(&String::from_utf8_lossy(&line)) {
             // Whoever counts them needs no more than the channel holds.
-            let _ = turned.try_send(turned_away);
+            let _ = incidents.try_send(incident);
         }
         line.push(b'\n');
         if written + line.len() > LOG_MAX {
@@ -87,7 +109,9 @@ mod tests {
         let mut text = "1: OpenSSL Error[0]: error:0A000086:SSL routines::certificate verify failed\n\
              2: OpenSSL Error[0]: error:0A0000C7:SSL routines::peer did not return a certificate\n\
              3: Client connection from 127.0.0.1 failed: error:0A000102:SSL routines::unsupported protocol.\n\
-             4: Client closed\n"
+             4: Client matcher:matcher-1 already connected, closing old connection.\n\
+             5: Client kiosk-1 already connected, closing old connection.\n\
+             6: Client closed\n"
             .to_owned();
         text += &format!("{}\n", "x".repeat(2000)).repeat(3000);
         listen(text.as_bytes(), log.clone(), sender).await;
@@ -95,7 +119,9 @@ mod tests {
         while let Some(one) = turned.recv().await {
             told.push(one);
         }
-        assert_eq!(told, [Turned::Certificate, Turned::NoCertificate, Turned::OldTls]);
+        let turned = [Turned::Certificate, Turned::NoCertificate, Turned::OldTls].map(Incident::Turned);
+        assert_eq!(told[..3], turned);
+        assert_eq!(told[3..], [Incident::TakenOver("kiosk-1".parse().unwrap())]);
         assert!(std::fs::metadata(&log).unwrap().len() <= LOG_MAX as u64);
         assert!(folder.path().join("mosquitto.log.1").exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);

@@ -121,7 +121,11 @@ impl Desk {
             Err(cause) => return Ok(Answer::Refused(cause.into())),
         };
         let certificate = Certificate::from_der(&signed)?;
-        work.add_device(&device, &certificate, &grant, now_ms)?;
+        if work.add_device(&device, &certificate, &grant, now_ms)? > 0 {
+            let note =
+                "out of quarantine with a new key: a broker of your own needs the list of didar-matcher ca revoked";
+            work.raise(&Notice { at_ms: now_ms, device: Some(device.clone()), note: note.into() })?;
+        }
         enter(&work, &self.matcher, &device, &certificate, now_ms)?;
         work.commit()?;
         Ok(Answer::Issued(signed))

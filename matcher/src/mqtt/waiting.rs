@@ -12,6 +12,9 @@ pub(super) const MESSAGES_MAX: usize = 4096;
 const ALL_MAX: Load = Load { messages: MESSAGES_MAX, bytes: 32 << 20 };
 /// Messages and bytes of one device: an agent has 32 records and some letters under way, and an attempt has 96 KiB.
 const ONE_MAX: Load = Load { messages: 64, bytes: 1 << 20 };
+/// Dropped messages of one device that are a flood: an agent says what has no answer again after 3 s at the earliest, and
+/// has 32 records and some letters to say.
+const FLOOD: u32 = 256;
 
 /// Who and how much waits.
 #[derive(Clone, Default)]
@@ -27,28 +30,29 @@ pub(super) struct Place {
 /// There is no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full {
-    /// Whether the device has just now filled its share: worth a line of the log, the next thousand are not.
-    pub(super) first: bool,
+    /// The device, where so many of its messages were dropped since its share was empty that it must be sending without
+    /// waiting for answers, as no agent does.
+    pub(super) flood: Option<DeviceId>,
 }
 
 #[derive(Default)]
 struct Shares {
     all: Load,
     /// By device; what is on no device's topic shares one place.
-    of: HashMap<Option<DeviceId>, (Load, Told)>,
+    of: HashMap<Option<DeviceId>, Share>,
+}
+
+#[derive(Default)]
+struct Share {
+    load: Load,
+    /// Messages dropped since it was empty.
+    dropped: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Load {
     messages: usize,
     bytes: usize,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Told {
-    #[default]
-    No,
-    Yes,
 }
 
 impl Waiting {
@@ -60,13 +64,13 @@ impl Waiting {
         };
         let mut shares = self.lock();
         let all_fit = shares.all.takes(bytes, ALL_MAX);
-        let (one, told) = shares.of.entry(device.clone()).or_default();
-        if !one.takes(bytes, ONE_MAX) || !all_fit {
-            let first = *told == Told::No;
-            *told = Told::Yes;
-            return Err(Full { first });
+        let share = shares.of.entry(device.clone()).or_default();
+        if !share.load.takes(bytes, ONE_MAX) || !all_fit {
+            share.dropped = share.dropped.saturating_add(1);
+            let is_flood = all_fit && share.dropped.is_multiple_of(FLOOD);
+            return Err(Full { flood: device.filter(|_| is_flood) });
         }
-        one.add(bytes);
+        share.load.add(bytes);
         shares.all.add(bytes);
         Ok(Place { waiting: self.clone(), device, bytes })
     }
@@ -80,9 +84,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut shares = self.waiting.lock();
         shares.all.remove(self.bytes);
-        if let Some((one, _)) = shares.of.get_mut(&self.device) {
-            one.remove(self.bytes);
-            if one.messages == 0 {
+        if let Some(share) = shares.of.get_mut(&self.device) {
+            share.load.remove(self.bytes);
+            if share.load.messages == 0 {
                 shares.of.remove(&self.device);
             }
         }
@@ -118,13 +122,15 @@ mod tests {
     fn one_device_fills_its_own_share_and_nobody_elses() {
         let waiting = Waiting::default();
         let held: Vec<Place> = (0..ONE_MAX.messages).map(|_| waiting.place(&topic(1), 10).unwrap()).collect();
-        assert_eq!(waiting.place(&topic(1), 10).err(), Some(Full { first: true }));
-        assert_eq!(waiting.place(&topic(1), 10).err(), Some(Full { first: false }));
+        let dropped: Vec<Full> = (0..2 * FLOOD).filter_map(|_| waiting.place(&topic(1), 10).err()).collect();
+        let floods: Vec<usize> = (0..dropped.len()).filter(|at| dropped[*at].flood.is_some()).collect();
+        assert_eq!((dropped.len(), floods), (512, vec![255, 511]));
+        assert_eq!(dropped[255].flood, Some("kiosk-1".parse().unwrap()));
         assert!(waiting.place(&topic(2), 10).is_ok());
         assert!(waiting.place("no topic of ours", 10).is_ok());
         drop(held);
         assert!(waiting.place(&topic(1), ONE_MAX.bytes).is_ok());
-        assert_eq!(waiting.place(&topic(1), ONE_MAX.bytes + 1).err(), Some(Full { first: true }));
+        assert_eq!(waiting.place(&topic(1), ONE_MAX.bytes + 1).err(), Some(Full { flood: None }));
     }
 
     #[test]
@@ -138,6 +144,6 @@ mod tests {
         drop(held);
         let shares = waiting.lock();
         assert_eq!((shares.all.messages, shares.all.bytes), (0, 0));
-        assert!(shares.of.values().all(|(one, _)| one.messages == 0));
+        assert!(shares.of.values().all(|share| share.load.messages == 0));
     }
 }

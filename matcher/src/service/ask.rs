@@ -8,14 +8,15 @@ use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
 use super::intake::Letter;
-use super::voice::{Tidings, Worry};
+use super::pace::Said;
+use super::voice::Tidings;
 use super::{Centre, Outgoing, ServiceError, stage_name};
 use crate::consent;
 use crate::identity::{SpeakError, random};
 use crate::ledger::{Entry, What};
 use crate::policy::Failures;
 use crate::reference::Source;
-use crate::store::{Closing, Failure, NewChallenge, Subject, SubjectTag, Work};
+use crate::store::{Closing, Failure, Met, NewChallenge, Subject, SubjectTag, Work};
 
 /// A refusal, with what the person may be told.
 struct Refusal {
@@ -71,8 +72,13 @@ impl Centre {
             let left = self.rules.attempts_left(self.failures(work, &earlier.subject.tag, device, now_ms)?);
             return Ok(vec![self.refusal(device, request_hash, reason, left, now_ms)?]);
         }
-        if !self.pace.admits(device, self.rules.limits.requests_per_minute, now_ms) {
+        if !self.pace.admits(device, Said::Request, self.rules.request_rate(), now_ms) {
             return self.hold_back(work, device, request_hash, now_ms);
+        }
+        if work.meet(device, &request.connection)? == Met::Copy {
+            let mut out = vec![self.quarantine(work, device, now_ms)?];
+            out.push(self.refusal(device, request_hash, Reason::DeviceRefused, 0, now_ms)?);
+            return Ok(out);
         }
         match self.examine(work, &request, now_ms)? {
             Ok((subject, stage)) => self.challenge(work, &request, request_hash, subject, stage, now_ms),
@@ -219,9 +225,8 @@ impl Centre {
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
         let most = self.rules.limits.requests_per_minute;
-        let note = format!("more than {most} requests within a minute: refused unread");
-        let tidings = Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None);
-        let mut out = self.warn(work, Worry::Flood, tidings, now_ms)?;
+        let mut out =
+            self.warn_of_flood(work, device, format!("more than {most} requests a minute: refused"), now_ms)?;
         out.insert(0, self.refusal(device, request_hash, Reason::TooManyFailures, 0, now_ms)?);
         Ok(out)
     }

@@ -7,6 +7,7 @@ use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
 
 use super::intake::{Standing, of_revoked};
+use super::pace::Said;
 use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, Receipting, ServiceError};
 use crate::ledger::{Entry, What};
@@ -34,6 +35,10 @@ impl Centre {
         // Under a revoked key only what was waiting in the device counts: what follows all that it has told.
         if standing == Standing::Renewed && !matches!(place, AuditPlace::Repeat | AuditPlace::Follows) {
             return self.distrust(work, Some(device), &of_revoked(Kind::AuditRecord), now_ms);
+        }
+        let writes = matches!(place, AuditPlace::Follows | AuditPlace::Ahead | AuditPlace::Fork { .. });
+        if writes && !self.pace.admits(device, Said::Record, self.rules.record_rate(), now_ms) {
+            return self.hold_off(work, device, now_ms);
         }
         match place {
             AuditPlace::Repeat | AuditPlace::Follows | AuditPlace::Ahead => {}
@@ -74,6 +79,12 @@ impl Centre {
             out.extend(self.weigh(work, &record, &reach, now_ms)?);
         }
         Ok(out)
+    }
+
+    /// More records than a kiosk can have: without a receipt they stay in the device, and it sends them again.
+    fn hold_off(&mut self, work: &Work<'_>, device: &DeviceId, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+        let most = self.rules.limits.records_per_minute;
+        self.warn_of_flood(work, device, format!("more than {most} new audit records a minute: not kept"), now_ms)
     }
 
     /// One alarm where somebody begins another chain; what follows it is silent.

@@ -24,13 +24,14 @@ use crate::decide::Witness;
 use crate::identity::{Identity, SpeakError};
 use crate::ledger::{Entry, LedgerError, What};
 use crate::policy::Rules;
+use crate::quiet::Quiet;
 use crate::reference::Portraits;
 use crate::store::{Failure, Notice, Store, StoreError, Work};
 use crate::time;
 
 use pace::Pace;
 pub use voice::Counters;
-use voice::{Tidings, Voice};
+use voice::{Tidings, Voice, Worry};
 
 /// A message to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ struct Centre {
     witness: Box<dyn Witness>,
     voice: Voice,
     pace: Pace,
+    /// The alarm that this matcher's own clock is wrong.
+    clock_told: Quiet<()>,
     /// When certificates that have run out were last looked for, milliseconds.
     looked_ms: u64,
     /// What devices last said is broken; those with nothing broken are not in it.
@@ -95,7 +98,7 @@ const TOGETHER_MS: u64 = 20;
 /// A verdict of which no record has told for so long will be told of by none: a device without a link keeps a month.
 const UNTOLD_MS: u64 = 45 * 86_400_000;
 
-/// How often certificates that have run out are looked for, milliseconds.
+/// How often certificates that have run out and devices that are away are looked for, milliseconds.
 const LOOK_MS: u64 = 60_000;
 
 /// Why a message could not be handled: our fault, not the sender's.
@@ -131,6 +134,7 @@ impl Service {
                 witness,
                 voice: Voice::default(),
                 pace: Pace::default(),
+                clock_told: Quiet::new(),
                 looked_ms: 0,
                 broken: BTreeMap::new(),
                 loose: BTreeMap::new(),
@@ -147,8 +151,11 @@ impl Service {
 
     /// Handles the first of `messages`, as many as one transaction takes and at least one, each at its moment of `clock`
     /// (milliseconds since 1970). The answers to each, in their order. Never fails, as [`Self::handle`]; one that cannot
-    /// be handled harms no other.
+    /// be handled harms no other. None is answered by a clock that is outside of this matcher's certificate.
     pub fn handle_together(&mut self, messages: &[&Incoming], clock: impl Fn() -> u64) -> Vec<Vec<Outgoing>> {
+        if !self.is_in_time(clock()) {
+            return vec![Vec::new(); messages.len()];
+        }
         self.receive(messages, clock).unwrap_or_else(|error| {
             let lost = messages.len();
             messages.iter().for_each(|_| self.centre.voice.failed());
@@ -160,11 +167,38 @@ impl Service {
     /// Closes what time has closed (challenges nobody used, references past their end) and tells the alarms that wait.
     /// Call about once a second.
     pub fn sweep(&mut self, now_ms: u64) -> Vec<Outgoing> {
+        if !self.is_in_time(now_ms) {
+            return Vec::new();
+        }
         self.close_expired(now_ms).unwrap_or_else(|error| {
             self.centre.voice.failed();
             tracing::error!(error = &error as &dyn std::error::Error, "expired challenges not closed");
             Vec::new()
         })
+    }
+
+    /// Tells of a device whose messages were dropped unread because it sends more than can wait.
+    pub fn flooded(&mut self, device: &DeviceId, now_ms: u64) -> Vec<Outgoing> {
+        let note = "more messages at once than may wait: those beyond are dropped unread";
+        self.tell_alarm(
+            Worry::Flood,
+            Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None),
+            now_ms,
+        )
+    }
+
+    /// Tells that this matcher's clock was set by so much while it served: until then, or from then on, it judged by a wrong time.
+    pub fn clock_leapt(&mut self, by_ms: i64, now_ms: u64) -> Vec<Outgoing> {
+        if !self.is_in_time(now_ms) {
+            return Vec::new();
+        }
+        let note = format!(
+            "the clock of {} leapt by {} min while it served: see its time service",
+            self.centre.identity.id(),
+            by_ms / 60_000
+        );
+        let tidings = Tidings::new(EventKind::Alarm, Reason::ClockFault, note);
+        self.tell_alarm(Worry::Clock, tidings, now_ms)
     }
 
     /// Uses new keys where there are any, and tells them. Call about once a second.
@@ -185,6 +219,9 @@ impl Service {
 
     /// What is published on every connection: the sealing keys, retained.
     pub fn greeting(&mut self, now_ms: u64) -> Vec<Outgoing> {
+        if !self.is_in_time(now_ms) {
+            return Vec::new();
+        }
         let centre = &self.centre;
         let keys = MatcherKeys {
             seal_keys: centre.identity.seal_public(),
@@ -201,6 +238,31 @@ impl Service {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether this matcher may act at all. By a clock of another year it would close every challenge, destroy every
+    /// reference and sign what nobody believes. The alarm is told by another matcher of the site, or by this one later.
+    fn is_in_time(&mut self, now_ms: u64) -> bool {
+        let Self { store, centre } = self;
+        if centre.identity.is_in_force(now_ms) {
+            return true;
+        }
+        let note = format!(
+            "the clock of {} is wrong, or its certificate has ended: it does nothing at {}",
+            centre.identity.id(),
+            time::text(now_ms)
+        );
+        if let Some(note) = centre.clock_told.due((), &note, now_ms) {
+            tracing::error!("{note}");
+            let raised = store.begin().and_then(|work| {
+                work.raise(&Notice { at_ms: now_ms, device: None, note })?;
+                work.commit()
+            });
+            if let Err(error) = raised {
+                tracing::error!(error = &error as &dyn std::error::Error, "this alarm was not kept");
+            }
+        }
+        false
     }
 
     /// How many messages of which fate since the start.
@@ -252,12 +314,28 @@ impl Service {
         Ok(out)
     }
 
+    /// An alarm that no message caused.
+    fn tell_alarm(&mut self, worry: Worry, tidings: Tidings, now_ms: u64) -> Vec<Outgoing> {
+        let Self { store, centre } = self;
+        let told = store.begin().map_err(ServiceError::from).and_then(|work| {
+            let out = centre.warn(&work, worry, tidings, now_ms)?;
+            work.commit()?;
+            Ok(out)
+        });
+        told.unwrap_or_else(|error| {
+            centre.voice.failed();
+            tracing::error!(error = &error as &dyn std::error::Error, "an alarm was not told");
+            Vec::new()
+        })
+    }
+
     fn close_expired(&mut self, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
         let Self { store, centre } = self;
         let work = store.begin()?;
         let mut out = Vec::new();
         for notice in work.take_notices()? {
-            out.push(centre.alarm(&work, notice)?);
+            // Whoever raised it may have a clock that is wrong.
+            out.push(centre.alarm(&work, Notice { at_ms: notice.at_ms.min(now_ms), ..notice })?);
         }
         for challenge in work.expired_challenges(now_ms)? {
             centre.abandon(&work, &challenge, now_ms)?;
@@ -270,7 +348,7 @@ impl Service {
             );
         }
         out.extend(centre.mark_untold(&work, work.untold_since(now_ms.saturating_sub(UNTOLD_MS))?, now_ms)?);
-        out.extend(centre.tell_run_out(&work, now_ms)?);
+        out.extend(centre.tell_missing(&work, now_ms)?);
         let destroyed = work.destroy_expired(now_ms)?;
         for (_, references) in &destroyed {
             work.append(&Entry {
@@ -338,18 +416,25 @@ impl Centre {
         Ok(self.tell(tidings, at_ms)?)
     }
 
-    /// Alarms for devices whose certificate has ended and that did not renew it.
-    fn tell_run_out(&mut self, work: &Work<'_>, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
+    /// Alarms for devices whose certificate has ended and that did not renew it, and for those that stay away.
+    fn tell_missing(&mut self, work: &Work<'_>, now_ms: u64) -> Result<Vec<Outgoing>, ServiceError> {
         if now_ms.abs_diff(self.looked_ms) < LOOK_MS {
             return Ok(Vec::new());
         }
         self.looked_ms = now_ms;
         let mut out = Vec::new();
+        let mut alarm = |device, note| {
+            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device), note })?);
+            Ok::<_, ServiceError>(())
+        };
         for (device, until_s) in work.run_out(now_ms)? {
             let until = time::text(until_s * 1000);
-            let note =
-                format!("the device's certificate ended {until} and was not renewed: enrol it again or revoke it");
-            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device), note })?);
+            alarm(device, format!("its certificate ended {until} and was not renewed: enrol it again or revoke it"))?;
+        }
+        let away_ms = u64::from(self.rules.limits.away_hours) * 3_600_000;
+        for (device, since_ms) in work.silent(now_ms.saturating_sub(away_ms))? {
+            let since = time::text(since_ms);
+            alarm(device, format!("silent since {since}: see its screen, its clock and its link, or revoke it"))?;
         }
         Ok(out)
     }

@@ -1,14 +1,13 @@
 //! What devices tell of their own state: who is there, what is broken, and who is there twice.
 
-use std::cmp::Ordering;
-
 use didar_protocol::id::DeviceId;
-use didar_protocol::message::{EventKind, State};
+use didar_protocol::message::{Connection, EventKind, State};
 use didar_protocol::reason::Reason;
 
+use super::pace::Said;
 use super::voice::{Tidings, Worry};
 use super::{Centre, Outgoing, ServiceError};
-use crate::store::{Notice, Seen, Work};
+use crate::store::{Met, Notice, Seen, Work};
 
 impl Centre {
     pub(super) fn on_state(
@@ -22,31 +21,23 @@ impl Centre {
             Ok(state) => state,
             Err(told) => return Ok(told),
         };
+        if !self.pace.admits(device, Said::State, self.rules.state_rate(), now_ms) {
+            let most = self.rules.limits.states_per_minute;
+            return self.warn_of_flood(work, device, format!("more than {most} states a minute: not heard"), now_ms);
+        }
         let Some(last) = work.seen(device)? else {
             return Ok(Vec::new());
         };
+        work.set_heard(device, now_ms)?;
         if state.connects == 0 && state.online {
             // A device that can keep nothing does not count, so that it is taken for no copy; it says why, and serves nobody.
             return self.hear_faults(work, device, &state, now_ms);
         }
-        let another = last.boot.is_some_and(|boot| boot != state.boot);
-        match state.connects.cmp(&last.connects) {
-            Ordering::Less if !(another && state.online) => {
-                // The will of a connection that a newer one has replaced, or a message overtaken on its way.
-                return Ok(Vec::new());
-            }
-            // A device keeps the count before it connects, so another boot always comes with a higher one: whoever
-            // comes with a count that was used already has a copy of the device's store and key.
-            Ordering::Less | Ordering::Equal if another => {
-                if work.reached(device, &state.boot)?.is_some_and(|reached| state.connects <= reached) {
-                    // Of an earlier boot, and told before: it was late on its way, or somebody plays it again.
-                    return Ok(Vec::new());
-                }
-                work.quarantine_device(device)?;
-                let note = "two machines use one identity: refused until device release".to_owned();
-                return Ok(vec![self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })?]);
-            }
-            Ordering::Less | Ordering::Equal | Ordering::Greater => {}
+        match work.meet(device, &Connection { boot: state.boot, connects: state.connects })? {
+            Met::Newest | Met::Known => {}
+            Met::Copy if state.online => return Ok(vec![self.quarantine(work, device, now_ms)?]),
+            // The will of a connection that a newer one has replaced, or a message overtaken on its way.
+            Met::Copy | Met::Earlier => return Ok(Vec::new()),
         }
         let mut out = Vec::new();
         work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;
@@ -64,6 +55,13 @@ impl Centre {
             out.push(self.tell(Tidings::new(kind, Reason::None, note).of(device, None), now_ms)?);
         }
         Ok(out)
+    }
+
+    /// Serves neither of two machines that have one identity, until an operator has looked.
+    pub(super) fn quarantine(&self, work: &Work<'_>, device: &DeviceId, now_ms: u64) -> Result<Outgoing, ServiceError> {
+        work.quarantine_device(device)?;
+        let note = "two machines use one identity: refused until device release".to_owned();
+        self.alarm(work, Notice { at_ms: now_ms, device: Some(device.clone()), note })
     }
 
     /// An alarm for each fault that this matcher has not heard of from the device since it was last mended.

@@ -47,7 +47,9 @@ pub(super) enum Worry {
     Foreign,
     /// An attempt on a challenge that has ended.
     Ended,
-    /// More requests than the site allows.
+    /// This matcher's own clock.
+    Clock,
+    /// More of something than the site allows one device.
     Flood,
     /// The device tells of a fault.
     Fault(Reason),
@@ -126,7 +128,8 @@ impl Voice {
             name.1.clear();
         }
         match self.alarms.get_mut(&name) {
-            Some((last, silent)) if now_ms < last.saturating_add(ALARM_EVERY_MS) => {
+            // A clock that was set back silences nothing.
+            Some((last, silent)) if now_ms.abs_diff(*last) < ALARM_EVERY_MS => {
                 *silent += 1;
                 None
             }
@@ -171,6 +174,18 @@ impl Centre {
             tidings = tidings.of(device, None);
         }
         self.warn(work, Worry::Distrusted, tidings, now_ms)
+    }
+
+    /// A device says more than it may.
+    pub(super) fn warn_of_flood(
+        &mut self,
+        work: &Work<'_>,
+        device: &DeviceId,
+        note: impl Into<String>,
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, ServiceError> {
+        let tidings = Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None);
+        self.warn(work, Worry::Flood, tidings, now_ms)
     }
 
     /// Writes an alarm into the ledger and says it, unless one of its kind was raised a moment ago.

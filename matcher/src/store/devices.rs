@@ -1,6 +1,7 @@
 //! Devices, their certificates of all times, and the initiators that each may serve.
 
 use didar_protocol::id::{DeviceId, Hash, InitiatorId};
+use didar_protocol::message::Connection;
 use didar_protocol::seal::VerifyingKey;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -71,6 +72,20 @@ pub struct Seen {
     pub online: bool,
 }
 
+/// How a connection stands to those that its device has told of before. A device keeps the count before it connects, so
+/// another boot always comes with a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// None came after it.
+    Newest,
+    /// The newest, told before.
+    Known,
+    /// Told before, and newer ones since: late on its way, or somebody plays it again.
+    Earlier,
+    /// Its count was used by another boot: two machines have the device's store and key.
+    Copy,
+}
+
 /// A device as the operator lists it.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -89,7 +104,7 @@ pub struct Listed {
 impl Work<'_> {
     /// Registers a device by its certificate, or gives a registered one a further certificate; it becomes active,
     /// and serves these initiators and no others. A new certificate begins a new count of connections. One that was in
-    /// quarantine loses its other certificates: somebody else may hold their keys.
+    /// quarantine loses its other certificates, so many: somebody else may hold their keys.
     ///
     /// # Errors
     /// When the database refuses, or the certificate was revoked.
@@ -99,7 +114,7 @@ impl Work<'_> {
         certificate: &Certificate,
         initiators: &[InitiatorId],
         now_ms: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let revoked = self
             .tx
             .prepare_cached("SELECT 1 FROM certificates WHERE thumbprint = ?1 AND revoked_ms IS NOT NULL")?
@@ -107,7 +122,7 @@ impl Work<'_> {
         if revoked {
             return Err(StoreError::Revoked);
         }
-        self.tx.execute(
+        let lost = self.tx.execute(
             "UPDATE certificates SET revoked_ms = ?2 WHERE device = ?1 AND thumbprint <> ?3 AND revoked_ms IS NULL
              AND EXISTS (SELECT 1 FROM devices WHERE device = ?1 AND state = 2)",
             params![id.as_str(), to_sql(now_ms), certificate.thumbprint()],
@@ -126,7 +141,7 @@ impl Work<'_> {
                 [id.as_str(), initiator.as_str()],
             )?;
         }
-        Ok(())
+        Ok(lost)
     }
 
     /// Gives a registered device a further certificate; everything else of it stays.
@@ -261,32 +276,69 @@ impl Work<'_> {
             "UPDATE devices SET boot = ?2, connects = ?3, online = ?4 WHERE device = ?1",
             params![id.as_str(), seen.boot, to_sql(seen.connects), seen.online],
         )?;
-        if let Some(boot) = seen.boot {
-            self.tx.execute(
-                "INSERT INTO boots VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET connects = max(connects, ?3)",
-                params![id.as_str(), boot, to_sql(seen.connects)],
-            )?;
-            self.tx.execute(
-                "DELETE FROM boots WHERE device = ?1 AND boot NOT IN
-                 (SELECT boot FROM boots WHERE device = ?1 ORDER BY connects DESC LIMIT ?2)",
-                params![id.as_str(), BOOTS_MAX],
-            )?;
-        }
         Ok(())
     }
 
-    /// The highest count of connections that this boot of the device has told; `None` for one that is not remembered.
+    /// How a connection stands to those that are remembered of the device; the newest is remembered from now on.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn reached(&self, id: &DeviceId, boot: &[u8; 16]) -> Result<Option<u64>, StoreError> {
-        let mut statement = self.tx.prepare_cached("SELECT connects FROM boots WHERE device = ?1 AND boot = ?2")?;
-        Ok(statement.query_row(params![id.as_str(), boot], |row| row.get(0)).optional()?.map(from_sql))
+    pub fn meet(&self, id: &DeviceId, connection: &Connection) -> Result<Met, StoreError> {
+        let Connection { boot, connects } = connection;
+        let (reached, others): (Option<i64>, Option<i64>) = self
+            .tx
+            .prepare_cached(
+                "SELECT max(connects) FILTER (WHERE boot = ?2), max(connects) FILTER (WHERE boot <> ?2)
+                 FROM boots WHERE device = ?1",
+            )?
+            .query_row(params![id.as_str(), boot], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let connects = to_sql(*connects);
+        if reached.is_some_and(|reached| connects <= reached) {
+            return Ok(if Some(connects) == reached && reached > others { Met::Known } else { Met::Earlier });
+        }
+        if others.is_some_and(|others| connects <= others) {
+            return Ok(Met::Copy);
+        }
+        self.tx.execute(
+            "INSERT INTO boots VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET connects = ?3",
+            params![id.as_str(), boot, connects],
+        )?;
+        self.tx.execute(
+            "DELETE FROM boots WHERE device = ?1 AND boot NOT IN
+             (SELECT boot FROM boots WHERE device = ?1 ORDER BY connects DESC LIMIT ?2)",
+            params![id.as_str(), BOOTS_MAX],
+        )?;
+        Ok(Met::Newest)
     }
 
     fn forget_boots(&self, id: &DeviceId) -> Result<(), StoreError> {
         self.tx.execute("DELETE FROM boots WHERE device = ?1", [id.as_str()])?;
         Ok(())
+    }
+
+    /// Keeps that the device has said something.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_heard(&self, id: &DeviceId, now_ms: u64) -> Result<(), StoreError> {
+        self.tx
+            .prepare_cached("UPDATE devices SET heard_ms = ?2 WHERE device = ?1")?
+            .execute(params![id.as_str(), to_sql(now_ms)])?;
+        Ok(())
+    }
+
+    /// Served devices that have said nothing since `since_ms`, with the last moment at which they did (or were added);
+    /// each silence is found once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn silent(&self, since_ms: u64) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+        let mut statement = self.tx.prepare_cached(
+            "UPDATE devices SET away_ms = max(heard_ms, added_ms)
+             WHERE state = 0 AND max(heard_ms, added_ms) < ?1 AND away_ms <> max(heard_ms, added_ms)
+             RETURNING device, away_ms",
+        )?;
+        found_devices(statement.query_map([to_sql(since_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Served devices whose newest certificate has ended, with its last second; each end is found once.
@@ -300,12 +352,7 @@ impl Work<'_> {
              WHERE device = newest.id AND state = 0 AND newest.until_s < ?1 AND expiry_s <> newest.until_s
              RETURNING device, expiry_s",
         )?;
-        let rows = statement.query_map([to_sql(now_ms / 1000)], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-        rows.map(|row| {
-            let (device, until_s) = row?;
-            Ok((device.parse().map_err(|_| StoreError::Damaged("device"))?, from_sql(until_s)))
-        })
-        .collect()
+        found_devices(statement.query_map([to_sql(now_ms / 1000)], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Every device, by id.
@@ -326,4 +373,15 @@ impl Work<'_> {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Devices, each with a time.
+fn found_devices(
+    rows: impl Iterator<Item = rusqlite::Result<(String, i64)>>,
+) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+    rows.map(|row| {
+        let (device, time) = row?;
+        Ok((device.parse().map_err(|_| StoreError::Damaged("device"))?, from_sql(time)))
+    })
+    .collect()
 }

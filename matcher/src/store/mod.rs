@@ -16,7 +16,7 @@ mod vault;
 
 pub use audit::{AuditPlace, EndedChain, Shown};
 pub use challenges::{Closing, Issued, NewChallenge, Spent};
-pub use devices::{Device, DeviceState, Listed, Seen};
+pub use devices::{Device, DeviceState, Listed, Met, Seen};
 pub use enrolments::{Grant, Waiting};
 pub use failures::Failure;
 pub use notices::Notice;

@@ -10,10 +10,12 @@ CREATE TABLE devices (
     after     INTEGER DEFAULT 0,           -- that chain begins after this number; NULL until a record has shown it
     audited   INTEGER NOT NULL DEFAULT 0,  -- every record of that chain up to this number is here, or told as gone
     added_ms  INTEGER NOT NULL,
-    expiry_s  INTEGER NOT NULL DEFAULT 0   -- end of the certificate that an alarm has told of
+    expiry_s  INTEGER NOT NULL DEFAULT 0,  -- end of the certificate that an alarm has told of
+    heard_ms  INTEGER NOT NULL DEFAULT 0,  -- when it last said something of itself
+    away_ms   INTEGER NOT NULL DEFAULT 0   -- beginning of the silence that an alarm has told of
 ) STRICT;
 
-CREATE TABLE boots (                       -- the last ones that state messages told of since the count of connections began
+CREATE TABLE boots (                       -- the last ones that states and requests told of since the count of connections began
     device   TEXT NOT NULL REFERENCES devices,
     boot     BLOB NOT NULL,
     connects INTEGER NOT NULL,             -- highest of that boot

@@ -12,7 +12,11 @@ use crate::files;
 /// Tables of version [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables, kept in the file's `user_version`.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
+/// From version 4 to 5: devices have been heard at the moment of the change, or each would be a silent one.
+const FROM_4: &str = "ALTER TABLE devices ADD COLUMN heard_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN away_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE devices SET heard_ms = unixepoch() * 1000;";
 /// The file's `application_id`: "DdrT" of a test site, "DdrP" of one in production.
 const fn mark(env: Env) -> i64 {
     match env {
@@ -109,6 +113,10 @@ impl Store {
                 tx.execute_batch(SCHEMA)?;
                 tx.pragma_update(None, "user_version", VERSION)?;
                 tx.pragma_update(None, "application_id", mark(env))?;
+            }
+            4 => {
+                tx.execute_batch(FROM_4)?;
+                tx.pragma_update(None, "user_version", VERSION)?;
             }
             VERSION => {}
             found => {

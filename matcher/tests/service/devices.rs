@@ -251,7 +251,7 @@ fn a_device_that_leaves_quarantine_with_a_new_key_leaves_the_old_one_behind() {
 
 #[test]
 fn a_verdict_of_which_nobody_tells_for_long_is_marked_once() {
-    let (mut site, mut kiosk) = ready();
+    let (mut site, mut kiosk) = ready_with("away_hours = 1000000");
     let challenge = site.challenge(&mut kiosk, PERSON, NOW);
     site.verdict(&kiosk, &kiosk.proof(&challenge, 20), NOW + 1000);
     assert!(site.service.sweep(NOW + 45 * DAY_S * 1000).is_empty());
@@ -263,7 +263,7 @@ fn a_verdict_of_which_nobody_tells_for_long_is_marked_once() {
 
 #[test]
 fn a_certificate_that_has_run_out_is_alarmed_once_until_the_next_one_does() {
-    let (mut site, kiosk) = ready();
+    let (mut site, kiosk) = ready_with("away_hours = 1000000");
     let gone = site.kiosk("kiosk-2");
     let work = site.service.store().begin().unwrap();
     assert!(work.revoke_device(&gone.id, NOW).unwrap());
@@ -272,7 +272,7 @@ fn a_certificate_that_has_run_out_is_alarmed_once_until_the_next_one_does() {
     assert!(alarms(&site.service.sweep(days(364))).is_empty());
     let told = alarms(&site.service.sweep(days(366)));
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("the device's certificate ended ") && told[0].contains("enrol it again"), "{told:?}");
+    assert!(told[0].starts_with("its certificate ended ") && told[0].contains("enrol it again"), "{told:?}");
     assert!(alarms(&site.service.sweep(days(367))).is_empty());
     let later = site::kiosk(&site.ca, kiosk.id.as_str(), days(367), 30);
     site.add(&later);

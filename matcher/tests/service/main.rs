@@ -1,8 +1,10 @@
 //! The service without a network: bytes in, bytes out.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod attempts;
 mod chains;
+mod clocks;
 mod devices;
 mod refusals;
 #[path = "../site/mod.rs"]
@@ -13,8 +15,8 @@ use didar_matcher::pki::Certificate;
 use didar_matcher::store::Notice;
 use didar_protocol::light_code::CodeShape;
 use didar_protocol::message::{
-    AuditEntry, AuditRecord, Challenge, ChallengeRequest, Ending, Kind, MatcherKeys, Message as _, Outcome, Picture,
-    Receipt, Stage, Verdict, VerdictOutcome,
+    AuditEntry, AuditRecord, Challenge, ChallengeRequest, Connection, Ending, Kind, MatcherKeys, Message as _, Outcome,
+    Picture, Receipt, Stage, Verdict, VerdictOutcome,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::topic::Lane;
@@ -30,7 +32,12 @@ const GRANT: (VerdictOutcome, Reason) = (VerdictOutcome::Match, Reason::None);
 const DENY: (VerdictOutcome, Reason) = (VerdictOutcome::NoMatch, Reason::NotSamePerson);
 
 fn ready() -> (Site, Kiosk) {
-    let mut site = site();
+    ready_with("away_hours = 72")
+}
+
+/// The same under another line of the configuration.
+fn ready_with(line: &str) -> (Site, Kiosk) {
+    let mut site = site_with(line);
     let kiosk = site.kiosk("kiosk-1");
     site.enrol(PERSON, 20);
     (site, kiosk)

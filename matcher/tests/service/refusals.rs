@@ -229,7 +229,7 @@ fn a_flood_of_requests_is_refused_and_is_one_alarm_with_a_count() {
     }
     let lines = site.ledger();
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert_eq!(lines[3]["note"], "more than 3 requests within a minute: refused unread");
+    assert_eq!(lines[3]["note"], "more than 3 requests a minute: refused");
     assert_eq!(guess(&mut site, &mut other, 40), Reason::SubjectUnknown, "another device is not held up");
     site.challenge(&mut kiosk, PERSON, NOW + 60_000);
 }

@@ -16,8 +16,9 @@ use didar_matcher::store::{Store, make_store_key};
 use didar_protocol::id::{AttemptId, DeviceId, Env, Hash, Iin, RequestId, sha256};
 use didar_protocol::light_code::{CodeShape, Light, light_code};
 use didar_protocol::message::{
-    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Consent, ConsentMethod, Ending, Event, Kind,
-    Message, ModelRef, ModelRole, Motion, Outcome, PassiveSummary, Picture, Quality, Receipt, State, Template, Verdict,
+    Attempt, AuditEntry, AuditRecord, Challenge, ChallengeRequest, Connection, Consent, ConsentMethod, Ending, Event,
+    Kind, Message, ModelRef, ModelRole, Motion, Outcome, PassiveSummary, Picture, Quality, Receipt, State, Template,
+    Verdict,
 };
 use didar_protocol::reason::Reason;
 use didar_protocol::seal::{self, Entropy, SealKey, Signed, SoftwareSigner};
@@ -253,10 +254,19 @@ pub fn kiosk_request(kiosk: &mut Kiosk, iin: &str, now_ms: u64) -> ChallengeRequ
             text_version: "1".into(),
         },
         made_at_ms: now_ms,
+        connection: Connection { boot: [1; 16], connects: 1 },
     }
 }
 
 impl Kiosk {
+    /// Another machine with this one's key.
+    pub fn copy(&self) -> Self {
+        let der = Certificate::from_pem(&self.certificate_pem).unwrap().der().to_vec();
+        let signer = SoftwareSigner::from_pkcs8_pem(&self.key_pem, &der).unwrap();
+        let (id, certificate_pem, key_pem) = (self.id.clone(), self.certificate_pem.clone(), self.key_pem.clone());
+        Self { id, signer, certificate_pem, key_pem, requests: 100 }
+    }
+
     pub fn ask(&self, key: &SealKey, request: ChallengeRequest) -> Vec<u8> {
         self.sealed(key, Kind::ChallengeRequest, None, &request.encode().unwrap())
     }

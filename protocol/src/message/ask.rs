@@ -50,6 +50,18 @@ pub struct ChallengeRequest {
     pub consent: Consent,
     /// When the device made the request, Unix milliseconds.
     pub made_at_ms: u64,
+    /// The device's newest connection then, so that a copy of the device shows when it asks.
+    pub connection: Connection,
+}
+
+/// One of a device's connections. The count is kept before it is used, so that another boot always has a higher one; a copy of
+/// the device, which counts from the same store, has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The kernel's boot id.
+    pub boot: [u8; 16],
+    /// Connections over the device's whole life; at least 1, for a device that cannot count serves nobody.
+    pub connects: u64,
 }
 
 numbered! {
@@ -119,7 +131,16 @@ fields! {
         6 => purpose: Text(1, 64),
         7 => consent,
         8 => made_at_ms,
+        9 => connection,
     }
+}
+
+fields! {
+    Connection {
+        1 => boot,
+        2 => connects,
+    }
+    rule "connections are counted from 1": |it| it.connects > 0;
 }
 
 fields! {

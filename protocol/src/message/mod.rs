@@ -11,7 +11,7 @@ mod audit;
 mod state;
 mod verdict;
 
-pub use ask::{Challenge, ChallengeRequest, Consent, ConsentMethod, MatcherKeys, Stage};
+pub use ask::{Challenge, ChallengeRequest, Connection, Consent, ConsentMethod, MatcherKeys, Stage};
 pub use attempt::{Attempt, Ending, ModelRef, ModelRole, Motion, PassiveSummary, Picture, Quality, Template};
 pub use audit::{AuditEntry, AuditRecord, Receipt};
 pub use state::{Event, EventKind, State};

@@ -55,6 +55,7 @@ pub(crate) fn challenge_request() -> ChallengeRequest {
         purpose: "public-service".to_owned(),
         consent: consent(),
         made_at_ms: NOW_MS,
+        connection: Connection { boot: [0xb0; 16], connects: 7 },
     }
 }
 

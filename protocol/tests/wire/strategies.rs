@@ -56,8 +56,9 @@ pub(crate) fn challenge_request() -> impl Strategy<Value = ChallengeRequest> {
         method,
         text_version,
     });
-    (device(), request_id(), initiator(), "[^\\p{C}]{0,16}", consent, any::<u64>()).prop_map(
-        |(device, request, initiator, reference, consent, made_at_ms)| ChallengeRequest {
+    let connection = (uniform16(any::<u8>()), 1..=u64::MAX).prop_map(|(boot, connects)| Connection { boot, connects });
+    (device(), request_id(), initiator(), "[^\\p{C}]{0,16}", consent, any::<u64>(), connection).prop_map(
+        |(device, request, initiator, reference, consent, made_at_ms, connection)| ChallengeRequest {
             device,
             request,
             initiator,
@@ -65,6 +66,7 @@ pub(crate) fn challenge_request() -> impl Strategy<Value = ChallengeRequest> {
             purpose: consent.purpose.clone(),
             consent,
             made_at_ms,
+            connection,
             ..s::challenge_request()
         },
     )

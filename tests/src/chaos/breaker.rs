@@ -1,7 +1,6 @@
 //! Whoever breaks things: one thread that decides, and a short-lived one for each thing that is broken for a while.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use anyhow::Result;
 use super::centre::Centre;
 use super::kiosk::{Disk, Kiosk};
 use super::net::{Network, Trouble};
-use super::victim::Victim;
+use super::victim::{RIGHT, Victim};
 use super::{Plan, Progress, Tally};
 use crate::scene::Random;
 
@@ -25,6 +24,8 @@ pub(super) struct Breaker<'a> {
     /// One for each link: two matchers', then the kiosks'; and one for each disk.
     links_busy: Vec<AtomicBool>,
     disks_busy: Vec<AtomicBool>,
+    /// The broker's, the matchers', then the kiosks'.
+    clocks_busy: Vec<AtomicBool>,
     made: Mutex<BTreeMap<String, u64>>,
     wrong_clocks: AtomicU64,
     clocks: Mutex<Random>,
@@ -34,8 +35,8 @@ pub(super) struct Breaker<'a> {
 const KINDS: [&str; 3] = ["agents", "matchers", "brokers"];
 /// Between two looks, and the shortest time between two things that are broken.
 const LOOK: Duration = Duration::from_millis(100);
-/// The library that tells a program another time, where it is installed.
-const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Where a clock that runs is set to: before every certificate, and after.
+const LEAPS: [&str; 2] = ["@1970-01-01 00:10:00", "+12y"];
 
 impl<'a> Breaker<'a> {
     pub(super) fn new(plan: &Plan, network: &'a Network, centre: &Centre, kiosks: &[Kiosk]) -> Self {
@@ -48,6 +49,7 @@ impl<'a> Breaker<'a> {
             disks: kiosks.iter().map(Kiosk::disk).collect(),
             links_busy: free(kiosks.len() + 2),
             disks_busy: free(kiosks.len()),
+            clocks_busy: free(kiosks.len() + 3),
             made: Mutex::default(),
             wrong_clocks: AtomicU64::new(0),
             clocks: Mutex::new(Random::new(plan.seed ^ 0x0c10_c405)),
@@ -56,7 +58,7 @@ impl<'a> Breaker<'a> {
 
     /// Starts everything.
     pub(super) fn start(&self) -> Result<()> {
-        self.victims().try_for_each(|victim| victim.rise(&[]))
+        self.victims().try_for_each(|victim| victim.rise())
     }
 
     /// Ends everything, politely.
@@ -83,8 +85,9 @@ impl<'a> Breaker<'a> {
                         0..=34 => self.kill(scope, &self.agents, &mut random)?,
                         35..=49 => self.kill(scope, &self.matchers, &mut random)?,
                         50..=57 => self.kill(scope, std::slice::from_ref(&self.broker), &mut random)?,
-                        58..=84 => self.trouble(scope, Trouble::any(&mut random), &mut random, time)?,
-                        85..=92 => self.reset(&mut random)?,
+                        58..=82 => self.trouble(scope, Trouble::any(&mut random), &mut random, time)?,
+                        83..=89 => self.reset(&mut random)?,
+                        90..=93 => self.leap(scope, &mut random, time)?,
                         _ => self.fill(scope, &mut random, time)?,
                     }
                 }
@@ -98,7 +101,7 @@ impl<'a> Breaker<'a> {
     pub(super) fn raise_the_fallen(&self) -> Result<()> {
         for victim in self.victims() {
             if victim.has_fallen()? {
-                victim.rise(&[])?;
+                victim.rise()?;
             }
         }
         Ok(())
@@ -114,28 +117,53 @@ impl<'a> Breaker<'a> {
         if victim.kill()? {
             let time = Duration::from_millis(random.below(800));
             let agent = self.agents.iter().any(|agent| Arc::ptr_eq(agent, victim));
-            let environment = if agent { self.clock() } else { Vec::new() };
+            let clock = if agent { self.first_clock() } else { None };
             scope.spawn(move || {
                 wait(time);
-                self.report("rise", victim.rise(&environment));
+                let rise = || {
+                    clock.map_or(Ok(()), |clock| victim.clock().set(clock))?;
+                    victim.rise()
+                };
+                self.report("rise", rise());
             });
         }
         Ok(())
     }
 
     /// Some boards have no battery and begin in 1970; some are a month ahead.
-    fn clock(&self) -> Vec<String> {
+    fn first_clock(&self) -> Option<&'static str> {
         let choice = self.clocks.lock().unwrap_or_else(PoisonError::into_inner).below(6);
         let time = match choice {
-            0 => "FAKETIME=@1970-01-01 00:10:00",
-            1 => "FAKETIME=+30d",
-            _ => return Vec::new(),
+            0 => LEAPS[0],
+            1 => "+30d",
+            _ => return Some(RIGHT),
         };
-        if !Path::new(FAKE_TIME).exists() {
-            return Vec::new();
-        }
         self.wrong_clocks.fetch_add(1, Ordering::Relaxed);
-        [&format!("LD_PRELOAD={FAKE_TIME}"), time, "DONT_FAKE_MONOTONIC=1"].map(str::to_owned).to_vec()
+        Some(time)
+    }
+
+    /// Sets the clock of a process while it runs, and right again after `time`.
+    fn leap<'s>(&'s self, scope: &'s std::thread::Scope<'s, '_>, random: &mut Random, time: Duration) -> Result<()> {
+        let victims: Vec<&Arc<Victim>> = self.victims().collect();
+        // The centre's three as often as all kiosks: a kiosk looks at its calendar once.
+        let places = if random.one_in(2) { 3 } else { victims.len() as u64 };
+        let place = random.below(places) as usize;
+        if self.clocks_busy[place].swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let clock = victims[place].clock().clone();
+        clock.set(LEAPS[random.below(2) as usize])?;
+        self.count(match place {
+            0 => "broker's clock set",
+            1 | 2 => "matcher's clock set",
+            _ => "agent's clock set",
+        });
+        scope.spawn(move || {
+            wait(time);
+            self.report("set right", clock.set(RIGHT));
+            self.clocks_busy[place].store(false, Ordering::Release);
+        });
+        Ok(())
     }
 
     fn trouble<'s>(

@@ -37,6 +37,7 @@ const EDITS: &[(&str, &str, i64)] = &[
     ("limits", "person_unclear", 1_000_000),
     ("limits", "device_failures", 1_000_000),
     ("limits", "requests_per_minute", 1_000_000),
+    ("limits", "states_per_minute", 1_000_000),
     ("challenge", "open_per_device", 64),
     ("challenge", "lifetime_s", 20),
 ];
@@ -110,15 +111,15 @@ impl Installed {
     pub(super) fn centre(&self, network: &Network) -> Result<Centre> {
         let conf = self.folder.join("broker/mosquitto.conf");
         let broker = ["/usr/sbin/mosquitto".to_owned(), "-c".to_owned(), conf.display().to_string()];
-        let broker = Victim::new("mosquitto", network.hub(), broker.into(), self.folder.join("mosquitto.log"));
+        let broker = Victim::new("mosquitto", network.hub(), broker.into(), self.folder.join("mosquitto.log"))?;
         let program = process::sibling("didar-matcher")?.display().to_string();
         let matcher = |number: u8| {
             let order = vec![program.clone(), "serve".to_owned(), self.config(number).display().to_string()];
             let log = self.folder.join(format!("matcher-{number}.log"));
             let link = network.link(usize::from(number) - 1);
-            Arc::new(Victim::new("didar-matcher", link.namespace(), order, log))
+            Victim::new("didar-matcher", link.namespace(), order, log).map(Arc::new)
         };
-        Ok(Centre { broker: Arc::new(broker), matchers: [matcher(1), matcher(2)], config: self.config(1) })
+        Ok(Centre { broker: Arc::new(broker), matchers: [matcher(1)?, matcher(2)?], config: self.config(1) })
     }
 }
 

@@ -133,7 +133,7 @@ impl Kiosk {
         };
         let config = site.config.display().to_string();
         let order = ["nice", "-n", niceness, &program, "run", "--config", &config].map(str::to_owned).to_vec();
-        let agent = Victim::new("didar-agent", link.namespace(), order, site.folder().join("agent.log"));
+        let agent = Victim::new("didar-agent", link.namespace(), order, site.folder().join("agent.log"))?;
         Ok(Self {
             id: site.id().to_owned(),
             agent: Arc::new(agent),
@@ -226,8 +226,8 @@ impl Kiosk {
         };
         match answer.status {
             201 => {}
-            // Busy with the last one's result, or a clock that is wrong until it is told the time.
-            409 | 422 => {
+            // Busy with the last one's result.
+            409 => {
                 pause(LOOK).await;
                 return false;
             }

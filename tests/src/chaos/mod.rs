@@ -1,6 +1,6 @@
 //! Chaos: agents, a Mosquitto and two matchers as real processes, each in a network namespace of its own, killed at
-//! random (SIGKILL) while links are cut, slow, lossy, deaf on one side or reset, disks are full and agents start with a
-//! wrong clock. Afterwards the ledger is compared with what every kiosk's application asked and was told.
+//! random (SIGKILL) while links are cut, slow, lossy, deaf on one side or reset, disks are full, agents start with a wrong
+//! clock, and the clocks of all of them are set to other years while they run. Afterwards the ledger is compared with what every kiosk's application asked and was told.
 //!
 //! **Here:** [`run`]. **Not here:** power cuts at any byte, a million of them ([`crate::world`]); damaged bytes on a disk
 //! (`agent/tests/outbox.rs`). It needs root, and a kernel with veth, `tbf` and network namespaces. A seed repeats what is
@@ -62,6 +62,8 @@ pub struct Tally {
     pub troubles_made: BTreeMap<String, u64>,
     /// Agents started with a wrong clock.
     pub wrong_clocks: u64,
+    /// Alarms about clocks, of kiosks and of matchers.
+    pub clock_alarms: u64,
     /// What the applications were told, by outcome.
     pub ends: Ends,
     /// Lines of the ledger, its chain verified.
@@ -96,6 +98,8 @@ struct Progress {
 const CAMERAS: usize = 2;
 /// Longest wait until all kiosks are connected, and until everything is told after the chaos.
 const REST_MAX: Duration = Duration::from_secs(180);
+/// Of so many wrong clocks one at least is told: a process may be killed before it tells.
+const CLOCKS_TOLD: u64 = 8;
 /// After that the last open challenges expire and are swept.
 const SWEPT: Duration = Duration::from_secs(25);
 
@@ -232,8 +236,19 @@ fn audit(entries: &[Entry], kiosks: &[Kiosk], witnessed: &[Witnessed], tally: &m
         let own = entries.iter().filter(|entry| entry.device.as_deref() == Some(kiosk.id.as_str()));
         tally.findings.add(&seen.audit(own));
     }
-    let of_nobody = entries.iter().filter(|entry| entry.what == What::Alarm && entry.device.is_none());
+    let is_alarm = |entry: &&Entry| entry.what == What::Alarm;
+    tally.clock_alarms = entries.iter().filter(is_alarm).filter(|entry| is_of_clocks(entry)).count() as u64;
+    let of_nobody = entries.iter().filter(is_alarm).filter(|entry| entry.device.is_none() && !is_of_clocks(entry));
     tally.findings.troubles += of_nobody.count() as u64;
+    // A wrong clock that nobody hears of is a trouble too.
+    let wrong = tally.wrong_clocks + tally.troubles_made.get("matcher's clock set").unwrap_or(&0);
+    tally.findings.troubles += u64::from(wrong >= CLOCKS_TOLD && tally.clock_alarms == 0);
+}
+
+/// A kiosk's, a matcher's while it served, or that of a matcher that did nothing for it.
+fn is_of_clocks(entry: &Entry) -> bool {
+    entry.reason.as_deref() == Some("clock-fault")
+        || entry.note.as_ref().is_some_and(|note| note.starts_with("the clock of "))
 }
 
 #[expect(clippy::disallowed_methods, reason = "real processes live in real time")]

@@ -234,7 +234,7 @@ impl Visitor {
         let now = self.clock.now();
         let now_ms = self.clock.unix_ms(now);
         let draft = people::draft(&self.subject, INITIATOR.parse()?, now_ms);
-        let request = ask::prepare(draft, &self.id, RequestId::from_bytes(id), now_ms)?;
+        let request = ask::prepare(draft, &self.id, RequestId::from_bytes(id), (now_ms, self.uplink.connection()?))?;
         let bytes = ask::request(&request, &self.id, key, self.identity.as_ref())?;
         let expires = now.after(ASK_MAX);
         self.uplink.send(Letter::RequestChallenge { request: request.id, hash: request.hash, bytes, expires })?;

@@ -1,21 +1,23 @@
 //! The kiosk: the agent's real loop, machine, session and outbox; its camera, lamps, network and clock are scripts.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use didar_agent::attempt::{Language, Limits, Machine};
-use didar_agent::edge::{Clock, LampError, Lamps, Letter, Outbox, Question, Switching, Uplink, UplinkError};
+use didar_agent::edge::{
+    Clock, LampError, Lamps, Letter, Outbox, OutboxError, Question, Switching, Uplink, UplinkError,
+};
 use didar_agent::journal::{Ended, Entry, Journal};
 use didar_agent::outbox::{DiskOutbox, Memory};
 use didar_agent::perception::{Eyes, Order};
 use didar_agent::run::{Agent, LoopState};
-use didar_agent::time::Moment;
+use didar_agent::time::{Calendar, Moment};
 use didar_agent::uplink::session::{Happened, Session};
 use didar_protocol::id::RequestId;
 use didar_protocol::light_code::{CodeShape, Light};
-use didar_protocol::message::{AuditEntry, ModelRef};
+use didar_protocol::message::{AuditEntry, Connection, ModelRef};
 
 use super::centre::{BEGIN_MS, MODEL, Site};
 use super::disk::Platter;
@@ -71,8 +73,11 @@ impl Kiosk {
     pub(super) fn start(site: &Site, platter: &Platter, now: Moment, board_ms: u64) -> Result<Self> {
         let disk = Box::new(platter.clone());
         let mut outbox = DiskOutbox::open_on(disk, site.device.clone(), site.signer.clone(), CAPACITY)?;
+        // Each start is another boot.
+        let mut boot = [0; 16];
+        boot[..8].copy_from_slice(&outbox.head().0.to_be_bytes());
         let clock = Arc::new(ScriptedClock::new(now, board_ms.max(BUILT_MS).max(outbox.signed_time())));
-        outbox.append(&AuditEntry::Started { version: "1".to_owned(), boot: [1; 16] })?;
+        outbox.append(&AuditEntry::Started { version: "1".to_owned(), boot })?;
         let (outgoing, orders, journal) = (Queue::default(), Queue::default(), Arc::new(Journal::default()));
         let memory = outbox.memory();
         let slot = Duration::from_micros(66_667);
@@ -86,7 +91,12 @@ impl Kiosk {
             perception: Box::new(ScriptedEyes(orders.clone())),
             display: None,
             buzzer: None,
-            uplink: Box::new(Wire { letters: outgoing.clone(), platter: platter.clone() }),
+            uplink: Box::new(Wire {
+                letters: outgoing.clone(),
+                platter: platter.clone(),
+                memory: memory.clone(),
+                boot,
+            }),
             outbox: Box::new(outbox),
             journal: journal.clone(),
             language: Language::Kk,
@@ -130,26 +140,16 @@ impl Kiosk {
 /// The board's clock: the world's time, and a calendar of its own.
 pub(super) struct ScriptedClock {
     now: AtomicU64,
-    /// The calendar at the world's beginning.
-    zero_ms: AtomicU64,
-    signed: AtomicBool,
+    calendar: Calendar,
 }
 
 impl ScriptedClock {
     fn new(now: Moment, calendar_ms: u64) -> Self {
-        let clock =
-            Self { now: AtomicU64::new(now.as_nanos()), zero_ms: AtomicU64::new(0), signed: AtomicBool::new(false) };
-        clock.set(calendar_ms);
-        clock
+        Self { now: AtomicU64::new(now.as_nanos()), calendar: Calendar::new(calendar_ms, now) }
     }
 
     pub(super) fn advance(&self, now: Moment) {
         self.now.store(now.as_nanos(), Ordering::Relaxed);
-    }
-
-    fn set(&self, calendar_ms: u64) {
-        let since = self.now.load(Ordering::Relaxed) / 1_000_000;
-        self.zero_ms.store(calendar_ms.saturating_sub(since), Ordering::Relaxed);
     }
 }
 
@@ -158,17 +158,8 @@ impl Clock for ScriptedClock {
         Moment::from_nanos(self.now.load(Ordering::Relaxed))
     }
 
-    fn unix_ms(&self, at: Moment) -> u64 {
-        self.zero_ms.load(Ordering::Relaxed) + at.as_nanos() / 1_000_000
-    }
-
-    fn learn(&self, signed_unix_ms: u64) {
-        self.set(signed_unix_ms);
-        self.signed.store(true, Ordering::Relaxed);
-    }
-
-    fn is_signed(&self) -> bool {
-        self.signed.load(Ordering::Relaxed)
+    fn calendar(&self) -> &Calendar {
+        &self.calendar
     }
 }
 
@@ -201,6 +192,8 @@ impl Eyes for ScriptedEyes {
 struct Wire {
     letters: Queue<Happened>,
     platter: Platter,
+    memory: Memory,
+    boot: [u8; 16],
 }
 
 impl Wire {
@@ -219,5 +212,9 @@ impl Uplink for Wire {
 
     fn forget(&mut self, question: Question) {
         self.put(Happened::Forget(question));
+    }
+
+    fn connection(&self) -> Result<Connection, OutboxError> {
+        Ok(Connection { boot: self.boot, connects: self.memory.connection()? })
     }
 }

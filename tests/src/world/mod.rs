@@ -23,7 +23,7 @@ use didar_agent::attempt::event::ProofOrder;
 use didar_agent::edge::Clock as _;
 use didar_agent::run::Refusal;
 use didar_agent::time::Moment;
-use didar_agent::uplink::session::{Act, Happened, Heard};
+use didar_agent::uplink::session::{Act, Happened};
 use didar_matcher::service::Outgoing;
 use didar_protocol::id::RequestId;
 use didar_protocol::topic::Lane;
@@ -307,11 +307,8 @@ impl World<'_> {
                     // A disk without room or power refuses: the next keys are kept.
                     let _ = self.kiosk.memory.keep_matcher_keys(&signed);
                 }
-                Act::Heard(Heard::Now(ms)) => self.kiosk.clock.learn(ms),
-                Act::Heard(Heard::AtLeast(ms)) => {
-                    if ms > self.kiosk.clock.unix_ms(self.now) {
-                        self.kiosk.clock.learn(ms);
-                    }
+                Act::Heard(heard) => {
+                    self.kiosk.clock.calendar().learn(heard, self.now);
                 }
             }
         }

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use didar_protocol::reason::Reason;
 
-use super::super::session::Heard;
 use super::{Driver, LinkFault, LoopGone, Online, Outbound};
 use crate::attempt::Event;
 use crate::edge::Health;
 use crate::identity::day;
+use crate::time::Heard;
 
 /// Between two tellings that somebody speaks who is no matcher.
 const SUSPICION_EVERY: Duration = Duration::from_secs(10);
+/// So long may certificates be refused for their dates, and nothing be believed, before the told time is given up.
+const DATES_MAX: Duration = Duration::from_secs(120);
 /// Faults that a state message holds.
 const FAULTS_MAX: usize = 16;
 /// A clock that is further off than this, an hour, needs somebody's hand: consents and certificates are judged by it.
@@ -41,38 +43,56 @@ impl Driver {
         }
     }
 
-    /// The matcher's time corrects the clock, forward only where it may be an old one. A clock that was far off needs
-    /// somebody's hand.
+    /// The matcher's time corrects the clock. One that was far off needs somebody's hand: the board's, or where a matcher
+    /// had told the time before, a matcher's.
     pub(super) fn correct_clock(&mut self, heard: Heard) {
-        let own_ms = self.clock.unix_ms(self.clock.now());
-        let compared = self.clock_compared;
-        let unix_ms = match heard {
-            Heard::AtLeast(unix_ms) if unix_ms <= own_ms => return,
-            Heard::AtLeast(unix_ms) => unix_ms,
-            Heard::Now(unix_ms) => {
-                self.trust.time_is_told();
-                self.clock_compared = true;
-                unix_ms
-            }
-        };
-        self.clock.learn(unix_ms);
-        if !compared && own_ms.abs_diff(unix_ms) > CLOCK_OFF_MAX_MS {
-            self.clock_compared = true;
-            let [own, told] = [own_ms, unix_ms].map(|ms| day(i64::try_from(ms / 1000).unwrap_or(i64::MAX)));
-            tracing::error!(
-                "this device's clock said {own}, off by {} min, and is corrected to the matcher's {told} until the next \
-                 start: set it, or give the board a battery for it",
-                own_ms.abs_diff(unix_ms) / 60_000
-            );
-            let health = self.session.health().clone();
-            self.tell_once(&health, Reason::ClockFault);
+        let now = self.clock.now();
+        let calendar = self.clock.calendar();
+        let (own_ms, told_before) = (self.clock.unix_ms(now), calendar.is_told());
+        let first = !(self.clock_compared || told_before);
+        if !calendar.learn(heard, now) {
+            return;
         }
+        let told_ms = self.clock.unix_ms(now);
+        let is_off = own_ms.abs_diff(told_ms) > CLOCK_OFF_MAX_MS;
+        self.clock_compared |= is_off || calendar.is_told();
+        if !is_off || !(first || told_before) {
+            return;
+        }
+        let [own, told] = [own_ms, told_ms].map(|ms| day(i64::try_from(ms / 1000).unwrap_or(i64::MAX)));
+        let minutes = own_ms.abs_diff(told_ms) / 60_000;
+        if told_before {
+            tracing::error!("matchers' clocks differ by {minutes} min: one said {own}, another says {told}: set them");
+        } else {
+            tracing::error!(
+                "this device's clock said {own}, off by {minutes} min, and is corrected to the matcher's {told} until the \
+                 next start: set it, or give the board a battery for it"
+            );
+        }
+        let health = self.session.health().clone();
+        self.tell_once(&health, Reason::ClockFault);
+    }
+
+    /// A matcher's or the broker's certificate is good but for its dates. Where nothing else comes for [`DATES_MAX`], the
+    /// time that a matcher told was wrong, most likely: by it nobody is believed, and so nobody can tell the right one. The
+    /// clock is what it was at the start again.
+    pub(super) fn doubt_dates(&mut self) {
+        let now = self.clock.now();
+        let since = *self.dates_refused.get_or_insert(now);
+        if !self.clock.calendar().is_signed() || now.since(since) < DATES_MAX {
+            return;
+        }
+        tracing::error!(
+            "the time that a matcher told fits nobody's certificate: it is forgotten; see the matchers' clocks"
+        );
+        self.clock.calendar().forget();
+        (self.dates_refused, self.clock_compared) = (None, false);
     }
 
     /// A broker whose certificate is not accepted on a day on which ours has ended too, a day that nobody has confirmed:
     /// most likely the clock is wrong, and no fault of the broker's.
     pub(super) fn or_the_clock(&self, fault: LinkFault, now_s: i64) -> LinkFault {
-        let doubtful = !self.clock.is_signed() && self.identity.facts().not_after_s < now_s;
+        let doubtful = !self.clock.calendar().is_signed() && self.identity.facts().not_after_s < now_s;
         match fault {
             LinkFault::Server { address, .. } if doubtful => LinkFault::Clock { today: day(now_s), address },
             other => other,

@@ -1,0 +1,156 @@
+//! Devices that say too much, copies of a device, and devices that say nothing any more.
+
+use didar_protocol::id::Hash;
+
+use super::*;
+
+/// Records that follow each other, from `first` after `previous`; the hash of the last.
+fn records(kiosk: &Kiosk, first: u64, count: u64, mut previous: Hash) -> (Vec<Vec<u8>>, Hash) {
+    let mut all = Vec::new();
+    for number in first..first + count {
+        let record = kiosk.record(number, previous, AuditEntry::Started { version: "1".into(), boot: [1; 16] });
+        previous = hash_of(&record);
+        all.push(record);
+    }
+    (all, previous)
+}
+
+fn reached(site: &mut Site, kiosk: &Kiosk, record: &[u8], now_ms: u64) -> Option<u64> {
+    let out = site.handle(kiosk, Lane::Audit, record, now_ms);
+    read::<Receipt>(&out, Lane::Receipt).map(|receipt| receipt.highest)
+}
+
+#[test]
+fn more_records_than_a_kiosk_can_have_get_no_receipt_until_their_time_comes_and_none_is_lost() {
+    let mut site = site_with("records_at_once = 10");
+    let (kiosk, other) = (site.kiosk("kiosk-1"), site.kiosk("kiosk-2"));
+    let (all, _) = records(&kiosk, 1, 40, [0; 32]);
+    for (at, record) in all.iter().enumerate().take(10) {
+        assert_eq!(reached(&mut site, &kiosk, record, NOW), Some(at as u64 + 1));
+    }
+    let lines = site.ledger().len();
+    let told: Vec<String> =
+        all[10..].iter().flat_map(|record| alarms(&site.handle(&kiosk, Lane::Audit, record, NOW))).collect();
+    assert_eq!(told, ["more than 60 new audit records a minute: not kept"]);
+    assert_eq!(site.ledger().len(), lines + 1, "the alarm alone");
+    // What is here already costs nothing: its receipt may have been lost on the way.
+    assert_eq!(reached(&mut site, &kiosk, &all[9], NOW), Some(10));
+    // Another device has a bucket of its own.
+    let (others, _) = records(&other, 1, 1, [0; 32]);
+    assert_eq!(reached(&mut site, &other, &others[0], NOW), Some(1));
+    // One a second from then on, as the device sends them again.
+    for (at, record) in (1..).zip(&all[10..]) {
+        assert_eq!(reached(&mut site, &kiosk, record, NOW + at * 1000), Some(10 + at));
+        assert_eq!(reached(&mut site, &kiosk, &all[39], NOW + at * 1000), (at == 30).then_some(40));
+    }
+}
+
+#[test]
+fn branches_of_a_chain_are_no_way_around_the_rate_of_records() {
+    let mut site = site_with("records_at_once = 3");
+    let kiosk = site.kiosk("kiosk-1");
+    let (all, _) = records(&kiosk, 1, 1, [0; 32]);
+    assert_eq!(reached(&mut site, &kiosk, &all[0], NOW), Some(1));
+    for branch in 0..50 {
+        let entry = AuditEntry::Lost { count: branch + 1 };
+        site.handle(&kiosk, Lane::Audit, &kiosk.record(1, [0; 32], entry), NOW);
+    }
+    let kept = site.ledger().iter().filter(|line| line["note"].as_str().unwrap_or_default().contains("fork")).count();
+    assert_eq!(kept, 1, "one alarm of the fork");
+    assert_eq!(site.ledger().last().unwrap()["note"], "more than 60 new audit records a minute: not kept");
+}
+
+#[test]
+fn states_without_end_are_not_heard_and_are_one_alarm() {
+    let mut site = site_with("states_per_minute = 5");
+    let kiosk = site.kiosk("kiosk-1");
+    let mut tell = |connects: u64, now_ms: u64| {
+        let out = site.handle(&kiosk, Lane::State, &kiosk.state(1, connects, true), now_ms);
+        (told(&out), alarms(&out))
+    };
+    let heard: Vec<_> = (1..=100).map(|connects| tell(connects, NOW)).collect();
+    assert!(heard[..5].iter().all(|(told, alarms)| told.len() == 1 && alarms.is_empty()), "{heard:?}");
+    assert_eq!(heard[5].1, ["more than 5 states a minute: not heard"]);
+    assert!(heard[6..].iter().all(|(told, alarms)| told.is_empty() && alarms.is_empty()), "{heard:?}");
+    assert_eq!(tell(101, NOW + 12_000).0, ["device-online: agent 0.1.0"]);
+}
+
+/// A request that says it goes out on this connection.
+fn ask_on(site: &Site, kiosk: &mut Kiosk, boot: u8, connects: u64) -> Vec<u8> {
+    let connection = Connection { boot: [boot; 16], connects };
+    let request = ChallengeRequest { connection, ..kiosk_request_of(kiosk) };
+    kiosk.ask(&site.seal_key, request)
+}
+
+const COPY: &str = "two machines use one identity: refused until device release";
+
+#[test]
+fn a_copy_that_asks_and_tells_no_state_is_noticed_and_both_are_refused() {
+    for (copy, original) in [((2, 5), (1, 6)), ((2, 1_000_000), (1, 6)), ((2, 6), (1, 6))] {
+        let (mut site, mut kiosk) = ready();
+        assert!(alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(1, 5, true), NOW)).is_empty());
+        site.challenge(&mut kiosk, PERSON, NOW);
+        // The thief's program may say any count; where it is a new one only the original's next word shows the copy.
+        let request = ask_on(&site, &mut kiosk, copy.0, copy.1);
+        let mut told = alarms(&site.handle(&kiosk, Lane::ChallengeRequest, &request, NOW));
+        if told.is_empty() {
+            told = alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(original.0, original.1, true), NOW));
+        }
+        assert_eq!(told, [COPY], "{copy:?}");
+        for boot in [1, 2] {
+            let request = ask_on(&site, &mut kiosk, boot, 2_000_000);
+            let out = site.handle(&kiosk, Lane::ChallengeRequest, &request, NOW);
+            assert_eq!(read::<Verdict>(&out, Lane::Verdict).unwrap().reason, Reason::DeviceRefused);
+        }
+    }
+}
+
+#[test]
+fn requests_of_a_device_that_starts_and_connects_again_show_no_copy() {
+    let (mut site, mut kiosk) = ready();
+    // The request overtakes the state, comes late, or comes again; the device starts anew.
+    for (boot, connects, first) in
+        [(1, 1, false), (1, 2, true), (1, 2, false), (2, 3, true), (2, 5, false), (3, 6, true)]
+    {
+        let state = kiosk.state(boot, connects, true);
+        let request = ask_on(&site, &mut kiosk, boot, connects);
+        let said = [(Lane::State, &state), (Lane::ChallengeRequest, &request)];
+        let order = if first { [0, 1] } else { [1, 0] };
+        for (lane, bytes) in order.map(|at| said[at]) {
+            assert!(alarms(&site.handle(&kiosk, lane, bytes, NOW)).is_empty(), "{boot} {connects}");
+        }
+    }
+    for (boot, connects) in [(1, 1), (1, 2), (2, 3), (3, 5)] {
+        let request = ask_on(&site, &mut kiosk, boot, connects);
+        assert!(alarms(&site.handle(&kiosk, Lane::ChallengeRequest, &request, NOW)).is_empty(), "{boot} {connects}");
+    }
+    // The will of a connection whose state never came.
+    assert!(alarms(&site.handle(&kiosk, Lane::State, &kiosk.state(9, 4, false), NOW)).is_empty());
+}
+
+#[test]
+fn a_device_that_stays_away_is_one_alarm_until_it_comes_back() {
+    let mut site = site_with("away_hours = 10");
+    let (kiosk, gone) = (site.kiosk("kiosk-1"), site.kiosk("kiosk-2"));
+    let work = site.service.store().begin().unwrap();
+    assert!(work.revoke_device(&gone.id, NOW).unwrap());
+    work.commit().unwrap();
+    let hours = |hours: u64| NOW + hours * 3_600_000;
+    let mut at = |now_ms: u64, state: Option<Vec<u8>>| {
+        let out = state.map(|state| site.handle(&kiosk, Lane::State, &state, now_ms)).unwrap_or_default();
+        [alarms(&out), alarms(&site.service.sweep(now_ms))].concat()
+    };
+    // Never heard of since it was added, which the revoked one is not missed for.
+    assert!(at(hours(10), None).is_empty());
+    let told = at(hours(11), None);
+    assert!(told.len() == 1 && told[0].starts_with("silent since "), "{told:?}");
+    assert!(at(hours(30), None).is_empty(), "told once");
+    assert!(at(hours(31), Some(kiosk.state(1, 1, true))).is_empty());
+    assert!(at(hours(40), Some(kiosk.state(1, 1, true))).is_empty());
+    assert!(at(hours(45), Some(kiosk.state(1, 1, false))).is_empty(), "gone, not yet for long");
+    assert!(at(hours(55), None).is_empty());
+    assert_eq!(at(hours(56), None).len(), 1);
+    // One that can keep nothing is there all the same.
+    assert!(at(hours(60), Some(kiosk.state(2, 0, true))).is_empty());
+    assert!(at(hours(69), None).is_empty());
+}
