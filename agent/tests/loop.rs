@@ -31,6 +31,7 @@ use didar_protocol::reason::Reason;
 use didar_protocol::seal::{Signed, SoftwareSigner};
 use kiosk::{Kiosk, Script};
 use rcgen::{CertificateParams, KeyPair};
+use tokio::sync::mpsc;
 
 fn outcomes(entries: &[AuditEntry]) -> Vec<(Outcome, Reason)> {
     let attempts = entries.iter().filter_map(|entry| match entry {
@@ -404,6 +405,17 @@ fn damage_in_the_store_of_a_running_agent_is_mended_and_told() {
     assert!(bench.agent.machine.faults().is_empty());
     let left: Vec<_> = bench.sent().into_iter().map(|record| (record.number, record.entry)).collect();
     assert_eq!(left, [(6, AuditEntry::Lost { count: 5 })]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_damage_that_mending_does_not_repair_the_agent_ends() {
+    let mut bench = Bench::over_a_plate(3, 100);
+    bench.plate.damage(2);
+    bench.agent.take(Event::UplinkUp);
+    bench.pass(Duration::from_secs(1));
+    let ((_event, events), (_call, calls)) = (mpsc::channel(1), mpsc::channel(1));
+    let run = bench.agent.run(events, calls, std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_secs(10), run).await.is_ok());
 }
 
 /// The loop without its timers, offline until told otherwise. What it sends is kept.

@@ -64,7 +64,8 @@ impl Watchman {
         let (device, note) = match incident {
             Incident::Turned(turned) => (None, self.quiet.due(*turned, turned.note(), now_ms)),
             Incident::TakenOver(device) if self.fights.count(device, now_ms) => {
-                let note = format!("{FIGHT} connections took each other's place: a copy of its key, or a link that breaks");
+                let note =
+                    format!("{FIGHT} connections took each other's place: a copy of its key, or a link that breaks");
                 (Some(device.clone()), Some(note))
             }
             Incident::TakenOver(_) => return Ok(()),

@@ -177,7 +177,8 @@ async fn a_stolen_key_that_asks_and_hides_its_state_is_noticed_and_both_are_refu
     while original.next().await.is_ok() {}
     let mut stolen = device.copy();
     assert_eq!(ask(&mut thief, &mut stolen, &key, 2, 1_000_000).await, Reason::SubjectUnknown, "nobody knows yet");
-    // The original comes back, says where it stands, and throws the thief off.
+    // The original comes back when nothing that it says can be late any more, and throws the thief off.
+    wait(Duration::from_secs(31)).await;
     let mut original = connect().await;
     original.publish(&topic(&device, "up/state"), &device.state(1, 6, true)).await;
     while thief.next().await.is_ok() {}

@@ -61,10 +61,11 @@ pub trait Outbox: Send {
     /// The store cannot be written.
     fn flush(&mut self) -> Result<(), OutboxError>;
 
-    /// Makes the store usable again after a failure, with everything that was kept.
+    /// Makes the store usable again after a failure, with everything that was kept; what damage took is counted, and told
+    /// by a record.
     ///
     /// # Errors
-    /// The store still cannot be written: try again later.
+    /// The store still cannot be written: try again later. [`OutboxError::Damaged`]: trying again is of no use.
     fn mend(&mut self) -> Result<(), OutboxError>;
 }
 

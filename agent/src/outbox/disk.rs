@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::salvage::{self, Sound};
@@ -102,9 +101,6 @@ pub enum DiskError {
     /// Where the chain stands is not what was written.
     #[error("the chain's standing does not match its hash")]
     Standing,
-    /// The store's library gave up at what it found in its files.
-    #[error("the store cannot read its own files")]
-    Unreadable,
     /// The store's library failed.
     #[error("failed while {doing}: {cause}")]
     Sled {
@@ -131,33 +127,30 @@ impl SledDisk {
         Self { db: Some(db), folder: folder.to_owned() }
     }
 
-    /// What the open store gives; it panics at some damage of its files.
-    fn ask<T>(&self, doing: &'static str, what: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, DiskError> {
-        let db = self.db.as_ref().ok_or(DiskError::Closed)?;
-        let answer = catch_unwind(AssertUnwindSafe(|| what(db))).map_err(|_| DiskError::Unreadable)?;
-        answer.map_err(|cause| DiskError::Sled { doing, cause })
-    }
-
-    /// Closing writes, and so may fail as any writing does: whatever comes of it, the store is closed.
-    fn close(&mut self) {
-        let db = self.db.take();
-        drop(catch_unwind(AssertUnwindSafe(|| drop(db))));
+    fn db(&self) -> Result<&sled::Db, DiskError> {
+        self.db.as_ref().ok_or(DiskError::Closed)
     }
 }
 
 impl Disk for SledDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
-        self.ask("reading", |db| Ok(db.get(key)?.map(|bytes| bytes.to_vec())))
+        let value = self.db()?.get(key).map_err(|cause| DiskError::Sled { doing: "reading", cause })?;
+        Ok(value.map(|bytes| bytes.to_vec()))
     }
 
     fn range(&self, first: &[u8], last: &[u8], limit: usize) -> Result<Vec<Pair>, DiskError> {
-        let pair = |(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec());
-        self.ask("reading", |db| db.range(first..=last).take(limit).map(|item| item.map(pair)).collect())
+        let read = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+            item.map(|(key, value)| (key.to_vec(), value.to_vec()))
+                .map_err(|cause| DiskError::Sled { doing: "reading", cause })
+        };
+        self.db()?.range(first..=last).take(limit).map(read).collect()
     }
 
     fn keys(&self, first: &[u8], last: &[u8]) -> Result<Vec<Vec<u8>>, DiskError> {
-        let bytes = |key: sled::IVec| key.to_vec();
-        self.ask("reading", |db| db.range(first..=last).keys().map(|key| key.map(bytes)).collect())
+        let read = |key: sled::Result<sled::IVec>| {
+            key.map(|key| key.to_vec()).map_err(|cause| DiskError::Sled { doing: "reading", cause })
+        };
+        self.db()?.range(first..=last).keys().map(read).collect()
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), DiskError> {
@@ -168,17 +161,18 @@ impl Disk for SledDisk {
                 Change::Remove(key) => batch.remove(key),
             }
         }
-        self.ask("writing", |db| db.apply_batch(batch))
+        self.db()?.apply_batch(batch).map_err(|cause| DiskError::Sled { doing: "writing", cause })
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
-        self.ask("flushing", |db| db.flush().map(drop))
+        self.db()?.flush().map(drop).map_err(|cause| DiskError::Sled { doing: "flushing", cause })
     }
 
     /// `sled` repeats its first input or output error for ever, also when the disk has room again; and what it has in
     /// memory hides damage of its files.
     fn reopen(&mut self) -> Result<(), DiskError> {
-        self.close();
+        // Its lock keeps everybody out, us too.
+        self.db = None;
         let Sound { disk, damage, .. } = salvage::open_sound(&self.folder)?;
         if let Some(why) = damage {
             tracing::error!("the outbox was damaged, and what is good in it is saved: {why}");

@@ -115,7 +115,7 @@ pub(super) fn open_sound(folder: &Path) -> Result<Sound, DiskError> {
             return Err(DiskError::File { file: path, cause });
         }
         Ok(Err(cause)) => cause.to_string(),
-        Err(_) => DiskError::Unreadable.to_string(),
+        Err(_) => "the store cannot read its own files".to_owned(),
     };
     set_aside(folder).map_err(|cause| DiskError::File { file: folder.join(DAMAGED), cause })?;
     rebuild(folder, why)

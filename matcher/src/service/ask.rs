@@ -75,7 +75,7 @@ impl Centre {
         if !self.pace.admits(device, Said::Request, self.rules.request_rate(), now_ms) {
             return self.hold_back(work, device, request_hash, now_ms);
         }
-        if work.meet(device, &request.connection)? == Met::Copy {
+        if work.meet(device, &request.connection, now_ms)? == Met::Copy {
             let mut out = vec![self.quarantine(work, device, now_ms)?];
             out.push(self.refusal(device, request_hash, Reason::DeviceRefused, 0, now_ms)?);
             return Ok(out);

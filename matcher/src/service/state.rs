@@ -33,7 +33,7 @@ impl Centre {
             // A device that can keep nothing does not count, so that it is taken for no copy; it says why, and serves nobody.
             return self.hear_faults(work, device, &state, now_ms);
         }
-        match work.meet(device, &Connection { boot: state.boot, connects: state.connects })? {
+        match work.meet(device, &Connection { boot: state.boot, connects: state.connects }, now_ms)? {
             Met::Newest | Met::Known => {}
             Met::Copy if state.online => return Ok(vec![self.quarantine(work, device, now_ms)?]),
             // The will of a connection that a newer one has replaced, or a message overtaken on its way.

@@ -11,6 +11,11 @@ use crate::pki::Certificate;
 
 /// Boots of a device that are remembered, so that an old message is not taken for a second machine.
 const BOOTS_MAX: i64 = 16;
+/// A message may have been on its way for so long, milliseconds: a dead matcher's connection is given up after 15 s, and what
+/// waits for one that lives is handled within some.
+const LATE_MAX_MS: u64 = 30_000;
+/// More boots within that time no machine has.
+const BOOTS_RECENT_MAX: i64 = 12;
 
 /// Whether a device is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +77,31 @@ pub struct Seen {
     pub online: bool,
 }
 
-/// How a connection stands to those that its device has told of before. A device keeps the count before it connects, so
-/// another boot always comes with a higher one.
+/// How a connection stands to those that its device has told of before. A device keeps the count before it connects, so no
+/// two of its boots have one in common, and a later boot has higher ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
     /// None came after it.
     Newest,
     /// The newest, told before.
     Known,
-    /// Told before, and newer ones since: late on its way, or somebody plays it again.
+    /// An older one: late on its way, or somebody plays it again.
     Earlier,
-    /// Its count was used by another boot: two machines have the device's store and key.
+    /// Its count was used by another boot, or a newer boot has been there for too long for this one to be late: two machines
+    /// have the device's store and key.
     Copy,
+}
+
+/// What the remembered boots of a device say about a connection.
+struct Known {
+    /// The highest count of its boot.
+    reached: Option<i64>,
+    /// Whether another boot had its count.
+    clashes: bool,
+    /// Since when there is another boot with higher counts alone.
+    newer_since_ms: Option<i64>,
+    /// Boots that were first heard of just now.
+    recent: i64,
 }
 
 /// A device as the operator lists it.
@@ -283,25 +301,27 @@ impl Work<'_> {
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn meet(&self, id: &DeviceId, connection: &Connection) -> Result<Met, StoreError> {
+    pub fn meet(&self, id: &DeviceId, connection: &Connection, now_ms: u64) -> Result<Met, StoreError> {
         let Connection { boot, connects } = connection;
-        let (reached, others): (Option<i64>, Option<i64>) = self
-            .tx
-            .prepare_cached(
-                "SELECT max(connects) FILTER (WHERE boot = ?2), max(connects) FILTER (WHERE boot <> ?2)
-                 FROM boots WHERE device = ?1",
-            )?
-            .query_row(params![id.as_str(), boot], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let connects = to_sql(*connects);
-        if reached.is_some_and(|reached| connects <= reached) {
-            return Ok(if Some(connects) == reached && reached > others { Met::Known } else { Met::Earlier });
-        }
-        if others.is_some_and(|others| connects <= others) {
+        let recently_ms = to_sql(now_ms.saturating_sub(LATE_MAX_MS));
+        let known = self.known(id, boot, connects, recently_ms)?;
+        if known.clashes {
             return Ok(Met::Copy);
         }
+        if let Some(since_ms) = known.newer_since_ms {
+            let told = known.reached.is_some_and(|reached| connects <= reached);
+            return Ok(if told || since_ms >= recently_ms { Met::Earlier } else { Met::Copy });
+        }
+        match known.reached {
+            Some(reached) if connects == reached => return Ok(Met::Known),
+            Some(reached) if connects < reached => return Ok(Met::Earlier),
+            None if known.recent >= BOOTS_RECENT_MAX => return Ok(Met::Copy),
+            Some(_) | None => {}
+        }
         self.tx.execute(
-            "INSERT INTO boots VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET connects = ?3",
-            params![id.as_str(), boot, connects],
+            "INSERT INTO boots VALUES (?1, ?2, ?3, ?3, ?4) ON CONFLICT DO UPDATE SET connects = ?3",
+            params![id.as_str(), boot, connects, to_sql(now_ms)],
         )?;
         self.tx.execute(
             "DELETE FROM boots WHERE device = ?1 AND boot NOT IN
@@ -309,6 +329,19 @@ impl Work<'_> {
             params![id.as_str(), BOOTS_MAX],
         )?;
         Ok(Met::Newest)
+    }
+
+    fn known(&self, id: &DeviceId, boot: &[u8; 16], connects: i64, recently_ms: i64) -> Result<Known, StoreError> {
+        let mut statement = self.tx.prepare_cached(
+            "SELECT max(connects) FILTER (WHERE boot = ?2),
+                    COALESCE(max(boot <> ?2 AND ?3 BETWEEN first AND connects), 0),
+                    min(since_ms) FILTER (WHERE boot <> ?2 AND first > ?3),
+                    count(*) FILTER (WHERE since_ms >= ?4)
+             FROM boots WHERE device = ?1",
+        )?;
+        Ok(statement.query_row(params![id.as_str(), boot, connects, recently_ms], |row| {
+            Ok(Known { reached: row.get(0)?, clashes: row.get(1)?, newer_since_ms: row.get(2)?, recent: row.get(3)? })
+        })?)
     }
 
     fn forget_boots(&self, id: &DeviceId) -> Result<(), StoreError> {

@@ -19,6 +19,8 @@ CREATE TABLE boots (                       -- the last ones that states and requ
     device   TEXT NOT NULL REFERENCES devices,
     boot     BLOB NOT NULL,
     connects INTEGER NOT NULL,             -- highest of that boot
+    first    INTEGER NOT NULL,             -- and the first that was told
+    since_ms INTEGER NOT NULL,             -- when that was
     PRIMARY KEY (device, boot)
 ) STRICT, WITHOUT ROWID;
 

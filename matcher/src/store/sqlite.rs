@@ -16,7 +16,10 @@ const VERSION: i64 = 5;
 /// From version 4 to 5: devices have been heard at the moment of the change, or each would be a silent one.
 const FROM_4: &str = "ALTER TABLE devices ADD COLUMN heard_ms INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN away_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE devices SET heard_ms = unixepoch() * 1000;";
+    UPDATE devices SET heard_ms = unixepoch() * 1000;
+    ALTER TABLE boots ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE boots ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE boots SET first = connects;";
 /// The file's `application_id`: "DdrT" of a test site, "DdrP" of one in production.
 const fn mark(env: Env) -> i64 {
     match env {

@@ -194,8 +194,11 @@ fn two_machines_with_one_identity_are_both_refused_until_an_operator_has_looked(
     // The copy comes later, earlier, or more often than the original.
     for (first, second) in [((1, 5), (2, 5)), ((1, 5), (2, 2)), ((2, 9), (1, 6))] {
         let (mut site, mut kiosk) = ready();
-        let send = |site: &mut Site, (boot, connects): (u8, u64)| {
-            site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, true), NOW)
+        let mut now_ms = NOW;
+        let mut send = |site: &mut Site, (boot, connects): (u8, u64)| {
+            let out = site.handle(&kiosk, Lane::State, &kiosk.state(boot, connects, true), now_ms);
+            now_ms += 31_000;
+            out
         };
         assert!(alarms(&send(&mut site, first)).is_empty());
         let out = send(&mut site, second);
