@@ -120,6 +120,8 @@ pub struct LoopState {
     unkept: VecDeque<AuditEntry>,
     /// What is recorded of the request in hand should the agent die, with the request's hash.
     intent: Option<(Hash, AuditEntry)>,
+    /// When the time was kept for the next start.
+    time_kept: Option<Moment>,
     /// When broken lamps or a broken store are tried again.
     mend: Option<Moment>,
     /// Whose authentication the screen belongs to.
@@ -162,6 +164,11 @@ impl Agent {
         if let Err(error) = self.outbox.flush() {
             tracing::error!("{error}");
         }
+    }
+
+    /// Whether [`Self::run`] ended because the store stays damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.state.damaged
     }
 
     /// When to call [`Self::wake`] at the latest.

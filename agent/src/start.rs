@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use didar_agent::attempt::{Event, Machine};
 use didar_agent::board::{self, Devices};
 use didar_agent::buzzer::{Buzzer, BuzzerLine};
@@ -39,7 +39,7 @@ pub(crate) const BUILT_MS: u64 = 1_793_491_200_000;
 const FAREWELL_MAX: Duration = Duration::from_secs(4);
 /// Blocks until the kernel's random generator is ready, since Linux 5.6.
 const RANDOMNESS: &str = "/dev/random";
-/// Longest wait for that: five starts that end so lie within the five minutes of the unit's limit.
+/// Longest wait for that: five starts that end so lie within the quarter of an hour of the unit's limit.
 const RANDOMNESS_MAX: Duration = Duration::from_secs(30);
 /// Events that may wait for the loop.
 const EVENTS_MAX: usize = 256;
@@ -79,11 +79,13 @@ pub(crate) async fn serve(path: &Path, mut config: Config) -> Result<()> {
         supervisor::stopping();
     };
     agent.run(heard, called, stop).await;
+    let damaged = agent.is_damaged();
     api.abort();
     // Threads end, lamps and screen are let go, and the uplink sends what waits and says farewell.
     drop(agent);
     farewell(link).await;
     let _ = std::fs::remove_file(&config.local_api.socket);
+    ensure!(!damaged, "the outbox stays damaged while it is open: the next start saves what is good in it");
     Ok(())
 }
 

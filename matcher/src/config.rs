@@ -326,6 +326,10 @@ impl Config {
                 *path = folder.join(&*path);
             }
         }
+        // A name without a slash is found by PATH.
+        if let Some(Reload { program, .. }) = broker.reload.as_mut().filter(|reload| reload.program.contains('/')) {
+            *program = folder.join(&*program).display().to_string();
+        }
         let paths =
             [models, &mut broker.ca, &mut broker.certificate, &mut broker.key, &mut keys.store, &mut store.database];
         for path in paths.into_iter().chain([&mut keys.seal]).chain(&mut broker.revoked) {
@@ -351,6 +355,14 @@ mod tests {
         assert_eq!(config.limits.person_failures, 5);
         assert_eq!(config.broker.url.to_string(), "mqtts://127.0.0.1:8883");
         assert!(config.keys.store.is_absolute());
+        let program = |program: &str| {
+            let line = format!("[broker]\nreload = [\"{program}\"]\n");
+            read(&SHIPPED.replace("[broker]", &line)).unwrap().broker.reload.unwrap().program
+        };
+        assert_eq!(program("systemctl"), "systemctl");
+        assert!(
+            program("./tell-the-broker").starts_with('/') && program("./tell-the-broker").ends_with("tell-the-broker")
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ const RECEIPT_WAIT: Duration = Duration::from_secs(10);
 /// How often broken lamps or a broken store are tried again.
 const MEND_EVERY: Duration = Duration::from_secs(1);
 const FULL: &str = "the outbox is full of records that the centre has not confirmed: nobody is served until it has";
+/// A device may have been without a connection for so long.
+const TIME_STEP_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Records that wait in memory for a store that fails: nothing is begun meanwhile, so there is one at most, but for faults
 /// that come and go.
 const UNKEPT_MAX: usize = 64;
@@ -206,10 +208,7 @@ impl Agent {
             tracing::warn!(record = receipt.highest, "a receipt for a record that is not of this chain: ignored");
             return Ok(());
         }
-        // Of a clock that no matcher has set yet, the calendar may be anything.
-        if self.clock.calendar().is_told() {
-            self.outbox.keep_signed_time(self.clock.unix_ms(self.clock.now())).map_err(failed)?;
-        }
+        self.keep_time().map_err(failed)?;
         let (next, _) = self.outbox.head();
         let all_confirmed = receipt.highest.saturating_add(1) >= next;
         self.state.resend = (!all_confirmed).then(|| self.clock.now().after(RECEIPT_WAIT));
@@ -222,6 +221,24 @@ impl Agent {
         let done = missing.map_or(Ok(()), |first| self.go_back(first));
         self.drain();
         done
+    }
+
+    /// Keeps the told time for the next start. A start trusts it blindly, so a wrong one must not get far: at most
+    /// [`TIME_STEP_MAX`] beyond the one that this start began with, and then no faster than time passes.
+    fn keep_time(&mut self) -> Result<(), OutboxError> {
+        // Of a clock that no matcher has set yet, the calendar may be anything.
+        if !self.clock.calendar().is_told() {
+            return Ok(());
+        }
+        let (now, kept_ms) = (self.clock.now(), self.outbox.signed_time());
+        let step = self.state.time_kept.map_or(TIME_STEP_MAX, |at| now.since(at));
+        let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
+        let most_ms = if kept_ms == 0 { u64::MAX } else { kept_ms.saturating_add(step_ms) };
+        self.outbox.keep_signed_time(self.clock.unix_ms(now).min(most_ms))?;
+        if self.outbox.signed_time() != kept_ms {
+            self.state.time_kept = Some(now);
+        }
+        Ok(())
     }
 
     /// What the matcher misses is sent again, with everything after it; once, though the receipt for each record behind it

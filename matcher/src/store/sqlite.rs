@@ -55,7 +55,9 @@ pub enum StoreError {
         cause: rusqlite::Error,
     },
     /// Made by another version.
-    #[error("database {path} has version {found}, this program reads version {VERSION}")]
+    #[error(
+        "database {path} has version {found}, this program reads {VERSION} and brings 4 to it: use the program that made it"
+    )]
     Version {
         /// Which file.
         path: PathBuf,
@@ -267,6 +269,35 @@ mod tests {
             .unwrap();
         // What was added meanwhile is for the next reader.
         assert_eq!((seen, reader.verify_ledger().unwrap().lines), (3, 6));
+    }
+
+    #[test]
+    fn a_database_of_the_version_before_is_brought_to_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key) = (folder.path().join("a.sqlite"), folder.path().join("store.key"));
+        make_store_key(&key).unwrap();
+        let store = Store::open(&file, &key, Env::Test).unwrap();
+        store
+            .connection
+            .execute_batch(
+                "ALTER TABLE devices DROP COLUMN heard_ms; ALTER TABLE devices DROP COLUMN away_ms;
+                 ALTER TABLE boots DROP COLUMN first; ALTER TABLE boots DROP COLUMN since_ms;
+                 INSERT INTO devices (device, state, added_ms) VALUES ('kiosk-1', 0, 1);
+                 INSERT INTO boots VALUES ('kiosk-1', x'0102', 7);
+                 PRAGMA user_version = 4;",
+            )
+            .unwrap();
+        drop(store);
+        let mut store = Store::open(&file, &key, Env::Test).unwrap();
+        let work = store.begin().unwrap();
+        assert!(work.silent(crate::time::now_ms() - 60_000).unwrap().is_empty(), "heard at the moment of the change");
+        let first: i64 = work.tx.query_row("SELECT first FROM boots", [], |row| row.get(0)).unwrap();
+        assert_eq!(first, 7);
+        work.commit().unwrap();
+        store.connection.pragma_update(None, "user_version", 3).unwrap();
+        drop(store);
+        let error = Store::open(&file, &key, Env::Test).map(drop).unwrap_err().to_string();
+        assert!(error.contains("has version 3"), "{error}");
     }
 
     #[test]
