@@ -189,6 +189,18 @@ async fn a_time_by_which_no_certificate_counts_is_forgotten_and_the_centre_reach
     assert!(off(&kiosk, matcher.now_ms()) < 300_000);
 }
 
+#[tokio::test]
+async fn a_strangers_certificate_that_has_ended_says_nothing_about_the_time() {
+    for (authority, of_dates) in [("site", true), ("another site", false)] {
+        let own = Authority::new("site").unwrap();
+        let ended = |issuer: &Authority| issuer.server("localhost", Validity::Expired).unwrap();
+        let server = if of_dates { ended(&own) } else { ended(&Authority::new(authority).unwrap()) };
+        let site = Site::with_server(own, &server);
+        let fault = site.kiosk().first_fault().await;
+        assert!(matches!(fault, LinkFault::Server { dates, .. } if dates == of_dates), "{authority}: {fault}");
+    }
+}
+
 #[test]
 fn only_an_answer_sets_a_told_calendar_and_forgetting_brings_the_start_back() {
     let at = |s: u64| Moment::ZERO.after(Duration::from_secs(s));

@@ -21,7 +21,7 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use crate::files::{self, FileError};
-use crate::pki::common_name;
+use crate::pki::{self, common_name};
 
 /// Certificate of the CA within its folder.
 pub const CERTIFICATE_FILE: &str = "ca.pem";
@@ -182,7 +182,7 @@ impl Ca {
         if &request.device != device {
             return Err(CaError::AnotherDevice { found: request.device.to_string(), asked: device.clone() });
         }
-        Ok(self.certify(request, validity)?.pem())
+        Ok(self.certify(request, validity, validity.issued_ms)?.pem())
     }
 
     /// Reads a device's request (DER): nobody is a device but by CN, and by nothing else in the request.
@@ -209,39 +209,49 @@ impl Ca {
         Ok(DeviceRequest { device, fingerprint, key: request.public_key })
     }
 
-    /// Signs a request that was read; gives the certificate, DER.
+    /// Signs a request that was read; gives the certificate, DER. It begins at `begins_ms` where that is earlier than its
+    /// issue.
     ///
     /// # Errors
     /// When signing fails.
-    pub fn sign(&self, request: DeviceRequest, validity: Validity) -> Result<Vec<u8>, CaError> {
-        Ok(self.certify(request, validity)?.der().to_vec())
+    pub fn sign(&self, request: DeviceRequest, validity: Validity, begins_ms: u64) -> Result<Vec<u8>, CaError> {
+        Ok(self.certify(request, validity, begins_ms)?.der().to_vec())
     }
 
-    fn certify(&self, request: DeviceRequest, validity: Validity) -> Result<rcgen::Certificate, CaError> {
+    fn certify(
+        &self,
+        request: DeviceRequest,
+        validity: Validity,
+        begins_ms: u64,
+    ) -> Result<rcgen::Certificate, CaError> {
         let DeviceRequest { device, key, .. } = request;
-        let params = client(device.as_str(), &format!("urn:didar:device:{device}"), validity)?;
+        let mut params = client(device.as_str(), &format!("urn:didar:device:{device}"), validity)?;
+        params.not_before = params.not_before.min(date_time_ymd(1970, 1, 1) + Duration::from_millis(begins_ms));
         let ours = CertificateSigningRequestParams { params, public_key: key };
         ours.signed_by(&self.issuer).map_err(CaError::Sign)
     }
 
     /// The list of revoked certificates, PEM, for the broker.
     ///
-    /// It lasts as long as the CA: a list that ended would lock every device out.
+    /// It counts as long as the CA does, whatever the clock says that makes it: one that has not begun, or has ended, would
+    /// lock everybody out.
     ///
     /// # Errors
     /// When signing fails.
     pub fn revocation_list(&self, revoked: &[Revocation], issued_ms: u64) -> Result<String, CaError> {
-        let at = |ms: u64| date_time_ymd(1970, 1, 1) + Duration::from_millis(ms);
+        let own =
+            pki::validity(&self.certificate).map_err(|_| CaError::Sign(rcgen::Error::CouldNotParseCertificate))?;
+        let at = |seconds: u64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
         let params = CertificateRevocationListParams {
-            this_update: at(issued_ms) - BACKDATED,
-            next_update: at(issued_ms) + Duration::from_secs(u64::from(CA_DAYS) * 86_400),
+            this_update: at(*own.start()),
+            next_update: at(*own.end()),
             crl_number: SerialNumber::from_slice(&issued_ms.to_be_bytes()),
             issuing_distribution_point: None,
             revoked_certs: revoked
                 .iter()
                 .map(|revocation| RevokedCertParams {
                     serial_number: SerialNumber::from_slice(&revocation.serial),
-                    revocation_time: at(revocation.revoked_ms),
+                    revocation_time: at(revocation.revoked_ms / 1000),
                     reason_code: None,
                     invalidity_date: None,
                 })

@@ -88,7 +88,7 @@ struct Parcel {
 /// # Errors
 /// When the service's thread dies: nothing would be answered any more.
 pub async fn serve(
-    service: Service,
+    mut service: Service,
     url: &BrokerUrl,
     client_id: &str,
     transport: Transport,
@@ -100,15 +100,16 @@ pub async fn serve(
         .map(|lane| Filter::new(format!("$share/matchers-{share}/{}", lane.filter(env)), QoS::AtLeastOnce));
     let (tasks, work) = mpsc::channel(WAITING_MAX);
     let (parcels, outbox) = mpsc::channel(PARCELS_MAX);
+    let (in_time, is_in_time) = watch::channel(service.is_in_time(time::now_ms()));
     let worker = std::thread::Builder::new()
         .name("didar-service".into())
-        .spawn(move || work_through(service, work, &parcels))
+        .spawn(move || work_through(service, work, &parcels, &in_time))
         .expect("the system can start one thread");
     let (client, mut connection) = connect(url, client_id, transport);
     let connections = watch::Sender::new(0);
     let mut publisher = tokio::spawn(publish_all(client.clone(), outbox, filters.to_vec(), connections.subscribe()));
     let sweeper = tokio::spawn(sweep_for_ever(tasks.clone()));
-    let mut listener = Listener::new(&tasks, &connections, &connected);
+    let mut listener = Listener::new(&tasks, &connections, &connected, is_in_time);
     tokio::select! {
         () = listener.listen(&mut connection) => {}
         _ = stop.wait_for(|stop| *stop) => {}
@@ -133,6 +134,8 @@ struct Listener<'a> {
     /// How many connections the broker has accepted.
     connections: &'a watch::Sender<u64>,
     connected: &'a watch::Sender<bool>,
+    /// Whether this matcher may act: one that may not leaves the share to the others.
+    in_time: watch::Receiver<bool>,
 }
 
 impl<'a> Listener<'a> {
@@ -140,16 +143,31 @@ impl<'a> Listener<'a> {
         tasks: &'a mpsc::Sender<Task>,
         connections: &'a watch::Sender<u64>,
         connected: &'a watch::Sender<bool>,
+        in_time: watch::Receiver<bool>,
     ) -> Self {
-        Self { tasks, waiting: Waiting::default(), quiet: Quiet::new(), connections, connected }
+        Self { tasks, waiting: Waiting::default(), quiet: Quiet::new(), connections, connected, in_time }
     }
 
     /// Connects again for ever.
     async fn listen(&mut self, connection: &mut EventLoop) {
         let mut pause = BACK_OFF.0;
         loop {
+            let mut in_time = self.in_time.clone();
+            if !*in_time.borrow_and_update() {
+                self.connected.send_replace(false);
+                connection.clean();
+                if in_time.changed().await.is_err() {
+                    // The service's thread has ended: `serve` does too.
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            }
             // Whoever is alive pings: longer, and a write is stuck in a link that is dead at its other half.
-            let Ok(polled) = timeout(STUCK_MAX, connection.poll()).await else {
+            let polled = tokio::select! {
+                polled = timeout(STUCK_MAX, connection.poll()) => polled,
+                Ok(()) = in_time.changed() => continue,
+            };
+            let Ok(polled) = polled else {
                 self.connected.send_replace(false);
                 tracing::warn!("nothing moves on the connection to the broker: it is given up");
                 connection.clean();
@@ -274,7 +292,12 @@ pub(crate) fn connect(url: &BrokerUrl, client_id: &str, transport: Transport) ->
 
 /// The service's thread: messages in the order of their arrival, so that the order of a device's messages holds. Ends with
 /// either channel.
-fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: &mpsc::Sender<Parcel>) {
+fn work_through(
+    mut service: Service,
+    mut tasks: mpsc::Receiver<Task>,
+    parcels: &mpsc::Sender<Parcel>,
+    in_time: &watch::Sender<bool>,
+) {
     let mut waiting = Vec::with_capacity(TOGETHER_MAX);
     let mut pace = time::Pace::begin();
     while tasks.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
@@ -291,6 +314,8 @@ fn work_through(mut service: Service, mut tasks: mpsc::Receiver<Task>, parcels: 
                     let now_ms = time::now_ms();
                     // Once a second, by the thread that works and with the task that drives it: both turn.
                     supervisor::alive();
+                    let is_in_time = service.is_in_time(now_ms);
+                    in_time.send_if_modified(|was| std::mem::replace(was, is_in_time) != is_in_time);
                     let leap = pace.leap(now_ms).map(|by_ms| service.clock_leapt(by_ms, now_ms));
                     [leap.unwrap_or_default(), service.refresh(now_ms), service.sweep(now_ms)].concat()
                 }

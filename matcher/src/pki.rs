@@ -5,6 +5,7 @@
 //! can contain, so that the broker's rules for devices never fit them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use didar_protocol::id::{DeviceId, Hash, sha256};
@@ -157,16 +158,26 @@ impl Certificate {
     }
 }
 
-/// Whether the certificate in this PEM text has lived two thirds of its life, or more: time to renew it.
+/// Whether the certificate in this PEM text has lived two thirds of its life, or more: time to renew it. One that has not
+/// begun was made by a clock that ran ahead: it is due too.
 ///
 /// # Errors
 /// When the text holds no certificate.
 pub fn is_due(pem: &str, now_ms: u64) -> Result<bool, PkiError> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| PkiError::NotPem)?;
-    let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::NotX509)?;
-    let (begins, ends) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
-    let due_s = begins + (ends - begins) / 3 * 2;
-    Ok(u64::try_from(due_s).unwrap_or(0).saturating_mul(1000) <= now_ms)
+    let valid_s = validity(&der)?;
+    let due_s = valid_s.start() + (valid_s.end() - valid_s.start()) / 3 * 2;
+    Ok(!(*valid_s.start()..due_s).contains(&(now_ms / 1000)))
+}
+
+/// First and last second of a certificate, Unix.
+///
+/// # Errors
+/// When it is none.
+pub fn validity(der: &CertificateDer<'_>) -> Result<RangeInclusive<u64>, PkiError> {
+    let (_, parsed) = X509Certificate::from_der(der).map_err(|_| PkiError::NotX509)?;
+    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+    Ok(seconds(parsed.validity().not_before)..=seconds(parsed.validity().not_after))
 }
 
 impl fmt::Display for Holder {

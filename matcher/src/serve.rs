@@ -22,6 +22,8 @@ use crate::watchman::Watchman;
 
 /// Between two looks at the operators' folder.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks at the clock that must all be wrong before the site is started again: its alarm waits in the database by then.
+const OUT_OF_TIME_MAX: u32 = 30;
 /// Before a broker that ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// What the broker tells and waits to be counted.
@@ -48,6 +50,12 @@ pub enum ServeError {
     /// Enrolment.
     #[error(transparent)]
     Enrolment(#[from] ServerError),
+    /// By the clock the matcher's own certificate does not count, and has not for a while.
+    #[error(
+        "by this machine's clock the matcher's certificate does not count: set the clock; the next start makes a new \
+         certificate where it is right"
+    )]
+    OutOfTime,
     /// The site's folder.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -86,7 +94,10 @@ pub async fn serve_site(
     let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store, config.env)?);
     let (end, ended) = watch::channel(false);
     let serving = async {
-        let result = run(config, service, ready).await;
+        let result = tokio::select! {
+            result = run(config, service, ready) => result,
+            () = until_out_of_time(config) => Err(ServeError::OutOfTime),
+        };
         end.send_replace(true);
         result
     };
@@ -94,6 +105,17 @@ pub async fn serve_site(
     let keeping = keep(site, config, &starter, (broker, &mut list), ended.clone());
     let (served, (), ()) = tokio::join!(serving, keeping, watchman.watch(incidents, ended));
     served
+}
+
+/// Resolves when the matcher's certificate has not counted for some looks in a row: it was made, or is looked at, by a clock
+/// that is wrong. A start can mend that, since the site makes its own certificates.
+async fn until_out_of_time(config: &Config) {
+    let mut out = 0;
+    while out < OUT_OF_TIME_MAX {
+        time::wait(LOOK_EVERY).await;
+        let in_force = Identity::load(config).is_ok_and(|identity| identity.is_in_force(time::now_ms()));
+        out = if in_force { 0 } else { out + 1 };
+    }
 }
 
 fn service(config: &Config) -> Result<Service, ServeError> {
@@ -234,39 +256,37 @@ const BEHIND_MAX: u32 = 5;
 
 impl<'a> List<'a> {
     /// Writes the list.
-    fn new(site: &'a Site, mut store: Store) -> Result<Self, ServeError> {
-        let listed = list_revoked(&site.ca(), &site.revoked(), &mut store, time::now_ms())?;
-        Ok(Self { site, store, text: std::fs::read(site.revoked()).unwrap_or_default(), listed, behind: 0 })
+    fn new(site: &'a Site, store: Store) -> Result<Self, ServeError> {
+        let mut list = Self { site, store, text: Vec::new(), listed: 0, behind: 0 };
+        list.write()?;
+        Ok(list)
     }
 
-    /// Whether the file is another one than at the last look.
+    /// Whether the broker must read another one. Whoever changed the file did so at some moment: what was revoked since stands
+    /// in the database alone, so it is written again from there.
     fn has_changed(&mut self) -> bool {
-        if let Err(error) = self.follow() {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the list of revoked certificates was not written"
-            );
+        let found = std::fs::read(self.site.revoked()).ok().filter(|text| *text != self.text);
+        match self.store.look().and_then(|work| work.revoked()) {
+            Ok(revoked) if revoked == self.listed => self.behind = 0,
+            Ok(_) => self.behind += 1,
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "revoked certificates not counted"),
         }
-        let Ok(text) = std::fs::read(self.site.revoked()) else { return false };
-        if text == self.text {
+        if found.is_none() && self.behind < BEHIND_MAX {
             return false;
         }
-        self.text = text;
-        self.listed = self.number().unwrap_or(self.listed);
-        self.behind = 0;
+        if let Err(error) = self.write() {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the list of revoked certificates was not written");
+            self.text = found.unwrap_or_default();
+        }
         true
     }
 
-    fn follow(&mut self) -> Result<(), ServeError> {
-        self.behind = if self.number()? == self.listed { 0 } else { self.behind + 1 };
-        if self.behind >= BEHIND_MAX {
-            self.listed = list_revoked(&self.site.ca(), &self.site.revoked(), &mut self.store, time::now_ms())?;
-        }
+    fn write(&mut self) -> Result<(), ServeError> {
+        self.listed = list_revoked(&self.site.ca(), &self.site.revoked(), &mut self.store, time::now_ms())?;
+        self.text = std::fs::read(self.site.revoked()).unwrap_or_default();
+        self.behind = 0;
         Ok(())
-    }
-
-    fn number(&mut self) -> Result<usize, StoreError> {
-        Ok(self.store.look()?.revocations()?.len())
     }
 }
 

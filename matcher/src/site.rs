@@ -18,6 +18,7 @@ use crate::files::{self, FileError};
 use crate::identity::{IdentityError, seal_keys};
 use crate::pki::{self, PkiError};
 use crate::store::{Store, StoreError, VaultError, make_store_key};
+use crate::time;
 
 /// The matcher's id on a one-machine site.
 const MATCHER: &str = "matcher-1";
@@ -81,6 +82,18 @@ pub enum SiteError {
     /// The broker's port.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// What is made by this clock would not count.
+    #[error(
+        "the clock says {now}, and the site's authority counts from {from} to {until}: set the clock, then start again"
+    )]
+    Clock {
+        /// The clock.
+        now: String,
+        /// The authority's first second.
+        from: String,
+        /// And its last.
+        until: String,
+    },
     /// The folder cannot be found.
     #[error("cannot use folder {folder}")]
     Folder {
@@ -141,6 +154,12 @@ impl Site {
             files::make_folder(&site.folder.join(part))?;
         }
         let ca = if site.ca_certificate().exists() { Ca::open(&site.ca())? } else { Ca::init(&site.ca(), now_ms)? };
+        let ca_s = pki::validity(ca.certificate())
+            .map_err(|cause| SiteError::Certificate { path: site.ca_certificate(), cause })?;
+        if !ca_s.contains(&(now_ms / 1000)) {
+            let [now, from, until] = [now_ms, ca_s.start() * 1000, ca_s.end() * 1000].map(time::text);
+            return Err(SiteError::Clock { now, from, until });
+        }
         site.make_keys(&ca, wishes, now_ms)?;
         if !site.config().exists() {
             site.make_config(wishes)?;

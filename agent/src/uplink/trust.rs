@@ -3,7 +3,7 @@
 //! **Here:** [`TrustAnchor`], which judges the broker's certificate in the TLS handshake and the matcher's certificate
 //! on every message, by the corrected clock; the TLS settings of the uplink.
 //! **Not here:** trust on first use, the system's root store, revocation lists (a device is told by its broker).
-//! **Start** with [`TrustAnchor::matcher_key`].
+//! **Start** with [`TrustAnchor::matcher`].
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -155,16 +155,22 @@ impl TrustAnchor {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<(), webpki::Error> {
+        let end = EndEntityCert::try_from(end)?;
+        let all = self.algorithms.all;
+        let verify =
+            |time| end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None).map(|_path| ());
         let mut time = now;
         for _ in 0..CHAIN_MAX {
-            let end = EndEntityCert::try_from(end)?;
-            let all = self.algorithms.all;
-            match end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None) {
-                Ok(_) => return Ok(()),
+            match verify(time) {
                 Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.clock.calendar().is_told() => {
                     time = not_before
                 }
-                Err(why) => return Err(why),
+                // The dates are looked at first: a stranger's certificate that has ended is a stranger's.
+                Err(
+                    why @ (webpki::Error::CertExpired { not_after: counts, .. }
+                    | webpki::Error::CertNotValidYet { not_before: counts, .. }),
+                ) => return Err(verify(counts).err().unwrap_or(why)),
+                done => return done,
             }
         }
         Err(webpki::Error::MaximumPathDepthExceeded)

@@ -1,11 +1,14 @@
 //! Who gets a certificate: with a one-time code, with an operator's approval of the key's fingerprint, or with the
 //! certificate that the device has. Knows no network and no clock.
 
+use std::path::PathBuf;
+
 use didar_protocol::id::{DeviceId, Hash, sha256};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use crate::ca::{Ca, CaError, Validity};
+use crate::files;
 use crate::ledger::{Entry, LedgerError, What};
 use crate::pki::{Certificate, Holder, PkiError};
 use crate::quiet::Quiet;
@@ -17,6 +20,8 @@ pub struct Desk {
     store: Store,
     /// The matcher's id, for the ledger.
     matcher: String,
+    /// Its certificate, which is renewed while it serves.
+    own: PathBuf,
     /// How long a device's certificate lives, days.
     days: u32,
     quiet: Quiet<&'static str>,
@@ -53,6 +58,9 @@ pub enum Refusal {
     /// Too many requests wait for an operator.
     #[error("too many requests wait for approval")]
     Crowded,
+    /// By the clock the matcher's own certificate does not count: what is signed now would not either.
+    #[error("the centre's clock is wrong, or its certificate has ended: ask again later")]
+    Clock,
     /// Renewal without a certificate that counts.
     #[error("the certificate shown gives no right to renew: {0}")]
     Shown(&'static str),
@@ -73,9 +81,16 @@ pub enum DeskError {
 }
 
 impl Desk {
-    /// A desk that signs with this authority and writes into this database.
-    pub fn new(ca: Ca, store: Store, matcher: String, days: u32) -> Self {
-        Self { ca, store, matcher, days, quiet: Quiet::new() }
+    /// A desk that signs with this authority and writes into this database, for a matcher with the certificate `own`, by
+    /// which it sees whether its clock can be right.
+    pub fn new(ca: Ca, store: Store, matcher: String, own: PathBuf, days: u32) -> Self {
+        Self { ca, store, matcher, own, days, quiet: Quiet::new() }
+    }
+
+    /// Whether anything may be signed now. Where the certificate cannot be read the matcher itself says so.
+    fn is_in_time(&self, now_ms: u64) -> bool {
+        let own = files::read_text(&self.own).ok().and_then(|pem| Certificate::from_pem(&pem).ok());
+        own.is_none_or(|own| (own.not_before_s()..=own.not_after_s()).contains(&(now_ms / 1000)))
     }
 
     /// The site's CA certificate.
@@ -88,6 +103,9 @@ impl Desk {
     /// # Errors
     /// When the database refuses.
     pub fn enrol(&mut self, csr: &[u8], credential: &Credential, now_ms: u64) -> Result<Answer, DeskError> {
+        if !self.is_in_time(now_ms) {
+            return Ok(Answer::Refused(Refusal::Clock));
+        }
         let request = match Ca::read_request(csr) {
             Ok(request) => request,
             Err(cause) => return Ok(Answer::Refused(cause.into())),
@@ -116,7 +134,7 @@ impl Desk {
                 Grant::Crowded => return Ok(Answer::Refused(Refusal::Crowded)),
             },
         };
-        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }) {
+        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }, now_ms) {
             Ok(signed) => signed,
             Err(cause) => return Ok(Answer::Refused(cause.into())),
         };
@@ -137,6 +155,9 @@ impl Desk {
     /// # Errors
     /// When the database refuses.
     pub fn renew(&mut self, csr: &[u8], shown: Option<&[u8]>, now_ms: u64) -> Result<Answer, DeskError> {
+        if !self.is_in_time(now_ms) {
+            return Ok(Answer::Refused(Refusal::Clock));
+        }
         let Some(shown) = shown.and_then(|der| Certificate::from_der(der).ok()) else {
             return Ok(Answer::Refused(Refusal::Shown("there is none")));
         };
@@ -161,7 +182,10 @@ impl Desk {
             drop(work);
             return self.refuse(Some(&device), Refusal::Shown(why), now_ms);
         }
-        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }) {
+        // Where this clock runs ahead the certificate counts all the same once it is set right: a device has but one.
+        let reach_ms = u64::from(self.days) * 86_400_000;
+        let begins_ms = now_ms.saturating_sub(reach_ms).max(shown.not_before_s() * 1000);
+        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }, begins_ms) {
             Ok(signed) => signed,
             Err(cause) => return Ok(Answer::Refused(cause.into())),
         };
@@ -185,6 +209,7 @@ impl Desk {
             Refusal::Request(_) => "request",
             Refusal::Code => "code",
             Refusal::Crowded => "crowded",
+            Refusal::Clock => "clock",
             Refusal::Shown(_) => "shown",
         };
         self.raise(kind, device, &format!("enrolment refused: {why}"), now_ms)?;

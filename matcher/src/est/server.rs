@@ -87,7 +87,7 @@ impl EstServer {
     pub async fn open(config: &Config, enrolment: &EnrolmentConfig) -> Result<Self, ServerError> {
         let ca = Ca::open(&enrolment.ca)?;
         let store = Store::open(&config.store.database, &config.keys.store, config.env)?;
-        let desk = Desk::new(ca, store, config.id.clone(), enrolment.days);
+        let desk = Desk::new(ca, store, config.id.clone(), config.broker.certificate.clone(), enrolment.days);
         let mut roots = RootCertStore::empty();
         roots.add(desk.authority().clone()).map_err(TlsError::Unusable)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -238,7 +238,7 @@ fn respond(decided: Result<Answer, DeskError>) -> Response<Full<Bytes>> {
                     response.headers_mut().insert(WWW_AUTHENTICATE, realm);
                     response
                 }
-                Refusal::Crowded => text(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
+                Refusal::Crowded | Refusal::Clock => text(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
                 Refusal::Shown(_) => text(StatusCode::FORBIDDEN, &why.to_string()),
             }
         }

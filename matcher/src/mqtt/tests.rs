@@ -72,7 +72,7 @@ async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
     });
     let listening = tokio::spawn(async move {
         let ((tasks, _work), connected) = (mpsc::channel(1), watch::Sender::new(false));
-        Listener::new(&tasks, &connections, &connected).listen(&mut connection).await;
+        Listener::new(&tasks, &connections, &connected, watch::channel(true).1).listen(&mut connection).await;
     });
     for _ in 0..3 {
         timeout(PATIENCE, subscribed(&broker)).await.expect("a subscription on each connection");

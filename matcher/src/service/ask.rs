@@ -75,8 +75,13 @@ impl Centre {
         if !self.pace.admits(device, Said::Request, self.rules.request_rate(), now_ms) {
             return self.hold_back(work, device, request_hash, now_ms);
         }
-        if work.meet(device, &request.connection, now_ms)? == Met::Copy {
-            let mut out = vec![self.quarantine(work, device, now_ms)?];
+        let told = match work.meet(device, &request.connection, now_ms)? {
+            Met::Newest | Met::Known | Met::Earlier => None,
+            Met::Copy => Some(vec![self.quarantine(work, device, now_ms)?]),
+            // No quarantine: a broker can play an old request that was refused.
+            Met::Old => Some(self.distrust(work, Some(device), "a new request of an earlier boot", now_ms)?),
+        };
+        if let Some(mut out) = told {
             out.push(self.refusal(device, request_hash, Reason::DeviceRefused, 0, now_ms)?);
             return Ok(out);
         }

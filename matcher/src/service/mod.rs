@@ -24,7 +24,6 @@ use crate::decide::Witness;
 use crate::identity::{Identity, SpeakError};
 use crate::ledger::{Entry, LedgerError, What};
 use crate::policy::Rules;
-use crate::quiet::Quiet;
 use crate::reference::Portraits;
 use crate::store::{Failure, Notice, Store, StoreError, Work};
 use crate::time;
@@ -72,8 +71,10 @@ struct Centre {
     witness: Box<dyn Witness>,
     voice: Voice,
     pace: Pace,
-    /// The alarm that this matcher's own clock is wrong.
-    clock_told: Quiet<()>,
+    /// Whether it was told that this matcher's own clock is wrong, since that was right last.
+    clock_told: bool,
+    /// Until then no device is missed, milliseconds: all of them come back after a start. `None` before the first look.
+    missed_from_ms: Option<u64>,
     /// When certificates that have run out were last looked for, milliseconds.
     looked_ms: u64,
     /// What devices last said is broken; those with nothing broken are not in it.
@@ -97,6 +98,9 @@ const TOGETHER_MS: u64 = 20;
 
 /// A verdict of which no record has told for so long will be told of by none: a device without a link keeps a month.
 const UNTOLD_MS: u64 = 45 * 86_400_000;
+
+/// A device that is there says so within that time of a matcher's start, milliseconds: it tells its state every five minutes.
+const BACK_MS: u64 = 600_000;
 
 /// How often certificates that have run out and devices that are away are looked for, milliseconds.
 const LOOK_MS: u64 = 60_000;
@@ -134,7 +138,8 @@ impl Service {
                 witness,
                 voice: Voice::default(),
                 pace: Pace::default(),
-                clock_told: Quiet::new(),
+                clock_told: false,
+                missed_from_ms: None,
                 looked_ms: 0,
                 broken: BTreeMap::new(),
                 loose: BTreeMap::new(),
@@ -189,9 +194,7 @@ impl Service {
 
     /// Tells that this matcher's clock was set by so much while it served: until then, or from then on, it judged by a wrong time.
     pub fn clock_leapt(&mut self, by_ms: i64, now_ms: u64) -> Vec<Outgoing> {
-        if !self.is_in_time(now_ms) {
-            return Vec::new();
-        }
+        self.centre.missed_from_ms = None;
         let note = format!(
             "the clock of {} leapt by {} min while it served: see its time service",
             self.centre.identity.id(),
@@ -242,25 +245,26 @@ impl Service {
 
     /// Whether this matcher may act at all. By a clock of another year it would close every challenge, destroy every
     /// reference and sign what nobody believes. The alarm is told by another matcher of the site, or by this one later.
-    fn is_in_time(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn is_in_time(&mut self, now_ms: u64) -> bool {
         let Self { store, centre } = self;
-        if centre.identity.is_in_force(now_ms) {
-            return true;
+        let in_force = centre.identity.is_in_force(now_ms);
+        if in_force || centre.clock_told {
+            centre.clock_told &= !in_force;
+            return in_force;
         }
         let note = format!(
-            "the clock of {} is wrong, or its certificate has ended: it does nothing at {}",
+            "the clock of {} is wrong ({}), or its certificate is: it does nothing; set the clock, renew the certificate",
             centre.identity.id(),
             time::text(now_ms)
         );
-        if let Some(note) = centre.clock_told.due((), &note, now_ms) {
-            tracing::error!("{note}");
-            let raised = store.begin().and_then(|work| {
-                work.raise(&Notice { at_ms: now_ms, device: None, note })?;
-                work.commit()
-            });
-            if let Err(error) = raised {
-                tracing::error!(error = &error as &dyn std::error::Error, "this alarm was not kept");
-            }
+        tracing::error!("{note}");
+        let raised = store.begin().and_then(|work| {
+            work.raise(&Notice { at_ms: now_ms, device: None, note })?;
+            work.commit()
+        });
+        match raised {
+            Ok(()) => centre.clock_told = true,
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "this alarm was not kept"),
         }
         false
     }
@@ -316,6 +320,9 @@ impl Service {
 
     /// An alarm that no message caused.
     fn tell_alarm(&mut self, worry: Worry, tidings: Tidings, now_ms: u64) -> Vec<Outgoing> {
+        if !self.is_in_time(now_ms) {
+            return Vec::new();
+        }
         let Self { store, centre } = self;
         let told = store.begin().map_err(ServiceError::from).and_then(|work| {
             let out = centre.warn(&work, worry, tidings, now_ms)?;
@@ -422,21 +429,26 @@ impl Centre {
             return Ok(Vec::new());
         }
         self.looked_ms = now_ms;
-        let mut out = Vec::new();
-        let mut alarm = |device, note| {
-            out.push(self.alarm(work, Notice { at_ms: now_ms, device: Some(device), note })?);
-            Ok::<_, ServiceError>(())
-        };
+        let mut missing = Vec::new();
         for (device, until_s) in work.run_out(now_ms)? {
             let until = time::text(until_s * 1000);
-            alarm(device, format!("its certificate ended {until} and was not renewed: enrol it again or revoke it"))?;
+            missing.push((
+                device,
+                format!("its certificate ended {until} and was not renewed: enrol it again or revoke it"),
+            ));
         }
-        let away_ms = u64::from(self.rules.limits.away_hours) * 3_600_000;
-        for (device, since_ms) in work.silent(now_ms.saturating_sub(away_ms))? {
-            let since = time::text(since_ms);
-            alarm(device, format!("silent since {since}: see its screen, its clock and its link, or revoke it"))?;
+        if now_ms >= *self.missed_from_ms.get_or_insert(now_ms.saturating_add(BACK_MS)) {
+            let away_ms = u64::from(self.rules.limits.away_hours) * 3_600_000;
+            for (device, since_ms) in work.silent(now_ms.saturating_sub(away_ms))? {
+                let since = time::text(since_ms);
+                missing.push((
+                    device,
+                    format!("silent since {since}: see its screen, its clock and its link, or revoke it"),
+                ));
+            }
         }
-        Ok(out)
+        let alarm = |(device, note)| self.alarm(work, Notice { at_ms: now_ms, device: Some(device), note });
+        missing.into_iter().map(alarm).collect()
     }
 
     /// Closes a challenge that nobody used: it counts against the device, because probing is never free.

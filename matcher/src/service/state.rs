@@ -37,7 +37,7 @@ impl Centre {
             Met::Newest | Met::Known => {}
             Met::Copy if state.online => return Ok(vec![self.quarantine(work, device, now_ms)?]),
             // The will of a connection that a newer one has replaced, or a message overtaken on its way.
-            Met::Copy | Met::Earlier => return Ok(Vec::new()),
+            Met::Copy | Met::Earlier | Met::Old => return Ok(Vec::new()),
         }
         let mut out = Vec::new();
         work.set_seen(device, &Seen { boot: Some(state.boot), connects: state.connects, online: state.online })?;

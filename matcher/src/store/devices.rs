@@ -14,6 +14,8 @@ const BOOTS_MAX: i64 = 16;
 /// A message may have been on its way for so long, milliseconds: a dead matcher's connection is given up after 15 s, and what
 /// waits for one that lives is handled within some.
 const LATE_MAX_MS: u64 = 30_000;
+/// Silent devices found at once.
+const SILENT_MAX: i64 = 100;
 /// More boots within that time no machine has.
 const BOOTS_RECENT_MAX: i64 = 12;
 
@@ -85,8 +87,10 @@ pub enum Met {
     Newest,
     /// The newest, told before.
     Known,
-    /// An older one: late on its way, or somebody plays it again.
+    /// An older one, which may have been late on its way.
     Earlier,
+    /// An older one that was told before, and is too old to be late: somebody plays it again, or uses what it had then.
+    Old,
     /// Its count was used by another boot, or a newer boot has been there for too long for this one to be late: two machines
     /// have the device's store and key.
     Copy,
@@ -273,6 +277,15 @@ impl Work<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// How many certificates are revoked.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn revoked(&self) -> Result<usize, StoreError> {
+        let mut statement = self.tx.prepare_cached("SELECT count(*) FROM certificates WHERE revoked_ms IS NOT NULL")?;
+        Ok(statement.query_row([], |row| row.get::<_, i64>(0)).map(|count| usize::try_from(count).unwrap_or(0))?)
+    }
+
     /// What the device's last state message said; `None` for an unknown device.
     ///
     /// # Errors
@@ -311,7 +324,11 @@ impl Work<'_> {
         }
         if let Some(since_ms) = known.newer_since_ms {
             let told = known.reached.is_some_and(|reached| connects <= reached);
-            return Ok(if told || since_ms >= recently_ms { Met::Earlier } else { Met::Copy });
+            return Ok(match (since_ms >= recently_ms, told) {
+                (true, _) => Met::Earlier,
+                (false, true) => Met::Old,
+                (false, false) => Met::Copy,
+            });
         }
         match known.reached {
             Some(reached) if connects == reached => return Ok(Met::Known),
@@ -361,17 +378,18 @@ impl Work<'_> {
     }
 
     /// Served devices that have said nothing since `since_ms`, with the last moment at which they did (or were added);
-    /// each silence is found once.
+    /// each silence is found once, and a hundred at a time.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn silent(&self, since_ms: u64) -> Result<Vec<(DeviceId, u64)>, StoreError> {
         let mut statement = self.tx.prepare_cached(
             "UPDATE devices SET away_ms = max(heard_ms, added_ms)
-             WHERE state = 0 AND max(heard_ms, added_ms) < ?1 AND away_ms <> max(heard_ms, added_ms)
+             WHERE device IN (SELECT device FROM devices WHERE state = 0 AND max(heard_ms, added_ms) < ?1
+                              AND away_ms <> max(heard_ms, added_ms) LIMIT ?2)
              RETURNING device, away_ms",
         )?;
-        found_devices(statement.query_map([to_sql(since_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        found_devices(statement.query_map([to_sql(since_ms), SILENT_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Served devices whose newest certificate has ended, with its last second; each end is found once.

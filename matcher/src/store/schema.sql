@@ -34,6 +34,8 @@ CREATE TABLE certificates (                -- of all times: old audit records ar
     revoked_ms   INTEGER                   -- never served again; NULL while it counts
 ) STRICT;
 
+CREATE INDEX certificates_revoked ON certificates (revoked_ms) WHERE revoked_ms IS NOT NULL;
+
 CREATE TABLE device_initiators (
     device    TEXT NOT NULL REFERENCES devices,
     initiator TEXT NOT NULL,

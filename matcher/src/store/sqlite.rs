@@ -19,7 +19,8 @@ const FROM_4: &str = "ALTER TABLE devices ADD COLUMN heard_ms INTEGER NOT NULL D
     UPDATE devices SET heard_ms = unixepoch() * 1000;
     ALTER TABLE boots ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE boots ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE boots SET first = connects;";
+    UPDATE boots SET first = connects;
+    CREATE INDEX certificates_revoked ON certificates (revoked_ms) WHERE revoked_ms IS NOT NULL;";
 /// The file's `application_id`: "DdrT" of a test site, "DdrP" of one in production.
 const fn mark(env: Env) -> i64 {
     match env {
@@ -282,6 +283,7 @@ mod tests {
             .execute_batch(
                 "ALTER TABLE devices DROP COLUMN heard_ms; ALTER TABLE devices DROP COLUMN away_ms;
                  ALTER TABLE boots DROP COLUMN first; ALTER TABLE boots DROP COLUMN since_ms;
+                 DROP INDEX certificates_revoked;
                  INSERT INTO devices (device, state, added_ms) VALUES ('kiosk-1', 0, 1);
                  INSERT INTO boots VALUES ('kiosk-1', x'0102', 7);
                  PRAGMA user_version = 4;",
