@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use didar_liveness::Policy;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::broker::{Broker, BrokerError, BrokerPlan, Incident};
@@ -11,6 +13,7 @@ use crate::config::Config;
 use crate::est::server::{EstServer, ServerError};
 use crate::identity::{Identity, IdentityError};
 use crate::mqtt;
+use crate::pki;
 use crate::policy::Rules;
 use crate::reference::{ModelsError, VisionPortraits};
 use crate::service::Service;
@@ -113,8 +116,11 @@ async fn until_out_of_time(config: &Config) {
     let mut out = 0;
     while out < OUT_OF_TIME_MAX {
         time::wait(LOOK_EVERY).await;
-        let in_force = Identity::load(config).is_ok_and(|identity| identity.is_in_force(time::now_ms()));
-        out = if in_force { 0 } else { out + 1 };
+        // One that is just being replaced is looked at again.
+        let der = CertificateDer::from_pem_file(&config.broker.certificate);
+        let valid_s = der.ok().and_then(|der| pki::validity(&der).ok());
+        let counts = valid_s.is_none_or(|valid_s| valid_s.contains(&(time::now_ms() / 1000)));
+        out = if counts { 0 } else { out + 1 };
     }
 }
 

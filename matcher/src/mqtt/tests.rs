@@ -80,3 +80,25 @@ async fn a_matcher_whose_answers_wait_subscribes_on_the_next_connection_too() {
     listening.abort();
     publisher.abort();
 }
+
+#[tokio::test]
+async fn a_matcher_that_may_not_act_leaves_the_share_until_it_may() {
+    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = BrokerUrl { host: "127.0.0.1".into(), port: broker.local_addr().unwrap().port() };
+    let (_client, mut connection) = connect(&url, "matcher:test", Transport::Tcp);
+    let (may_act, in_time) = watch::channel(false);
+    let connections = watch::Sender::new(0);
+    let listening = tokio::spawn(async move {
+        let ((tasks, _work), connected) = (mpsc::channel(1), watch::Sender::new(false));
+        Listener::new(&tasks, &connections, &connected, in_time).listen(&mut connection).await;
+    });
+    assert!(timeout(Duration::from_millis(300), broker.accept()).await.is_err(), "no connection before");
+    for _ in 0..2 {
+        may_act.send_replace(true);
+        let mut stream = timeout(PATIENCE, accepted(&broker)).await.expect("a connection");
+        may_act.send_replace(false);
+        let end = timeout(PATIENCE, async { while packet(&mut stream).await.is_some() {} });
+        end.await.expect("the connection ends");
+    }
+    listening.abort();
+}
