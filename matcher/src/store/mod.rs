@@ -5,6 +5,7 @@
 //! References are encrypted under a key of their own each (`vault`), which is destroyed with them.
 
 mod audit;
+mod boots;
 mod challenges;
 mod devices;
 mod enrolments;
@@ -15,8 +16,9 @@ mod sqlite;
 mod vault;
 
 pub use audit::{AuditPlace, EndedChain, Shown};
+pub use boots::Met;
 pub use challenges::{Closing, Issued, NewChallenge, Spent};
-pub use devices::{Device, DeviceState, Listed, Met, Seen};
+pub use devices::{Device, DeviceState, Listed, Seen};
 pub use enrolments::{Grant, Waiting};
 pub use failures::Failure;
 pub use notices::Notice;
