@@ -3,6 +3,7 @@
 //! Here: making the CA, signing a device's request after checking it, and issuing the certificates of broker, matcher
 //! and operators, and the list of revoked ones. Not here: EST. Start with [`Ca::init`] and [`Ca::sign_device`].
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -166,6 +167,10 @@ impl Ca {
         Ok(Self { issuer, certificate })
     }
 
+    fn valid_s(&self) -> Result<RangeInclusive<u64>, CaError> {
+        pki::validity(&self.certificate).map_err(|_| CaError::Sign(rcgen::Error::CouldNotParseCertificate))
+    }
+
     /// The CA's certificate.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -182,7 +187,7 @@ impl Ca {
         if &request.device != device {
             return Err(CaError::AnotherDevice { found: request.device.to_string(), asked: device.clone() });
         }
-        Ok(self.certify(request, validity, validity.issued_ms)?.pem())
+        Ok(self.certify(request, validity)?.pem())
     }
 
     /// Reads a device's request (DER): nobody is a device but by CN, and by nothing else in the request.
@@ -209,24 +214,22 @@ impl Ca {
         Ok(DeviceRequest { device, fingerprint, key: request.public_key })
     }
 
-    /// Signs a request that was read; gives the certificate, DER. It begins at `begins_ms` where that is earlier than its
-    /// issue.
+    /// Signs a request that was read; gives the certificate, DER.
     ///
     /// # Errors
     /// When signing fails.
-    pub fn sign(&self, request: DeviceRequest, validity: Validity, begins_ms: u64) -> Result<Vec<u8>, CaError> {
-        Ok(self.certify(request, validity, begins_ms)?.der().to_vec())
+    pub fn sign(&self, request: DeviceRequest, validity: Validity) -> Result<Vec<u8>, CaError> {
+        Ok(self.certify(request, validity)?.der().to_vec())
     }
 
-    fn certify(
-        &self,
-        request: DeviceRequest,
-        validity: Validity,
-        begins_ms: u64,
-    ) -> Result<rcgen::Certificate, CaError> {
+    /// A device's certificate reaches back as far as it reaches forward, but not behind the authority: where this clock runs
+    /// ahead it counts all the same once that is set right. A device has but one.
+    fn certify(&self, request: DeviceRequest, validity: Validity) -> Result<rcgen::Certificate, CaError> {
         let DeviceRequest { device, key, .. } = request;
         let mut params = client(device.as_str(), &format!("urn:didar:device:{device}"), validity)?;
-        params.not_before = params.not_before.min(date_time_ymd(1970, 1, 1) + Duration::from_millis(begins_ms));
+        let own_s = *self.valid_s()?.start();
+        let begins_s = (validity.issued_ms / 1000).saturating_sub(u64::from(validity.days) * 86_400).max(own_s);
+        params.not_before = params.not_before.min(date_time_ymd(1970, 1, 1) + Duration::from_secs(begins_s));
         let ours = CertificateSigningRequestParams { params, public_key: key };
         ours.signed_by(&self.issuer).map_err(CaError::Sign)
     }
@@ -239,8 +242,7 @@ impl Ca {
     /// # Errors
     /// When signing fails.
     pub fn revocation_list(&self, revoked: &[Revocation], issued_ms: u64) -> Result<String, CaError> {
-        let own =
-            pki::validity(&self.certificate).map_err(|_| CaError::Sign(rcgen::Error::CouldNotParseCertificate))?;
+        let own = self.valid_s()?;
         let at = |seconds: u64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
         let params = CertificateRevocationListParams {
             this_update: at(*own.start()),

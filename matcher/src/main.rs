@@ -9,16 +9,17 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use didar_liveness::Policy;
-use didar_matcher::broker;
+use didar_matcher::broker::{self, BrokerPlan};
 use didar_matcher::config::Config;
 use didar_matcher::files;
 use didar_matcher::judge;
 use didar_matcher::serve;
-use didar_matcher::site::{OPERATOR, Site, Wishes};
+use didar_matcher::site::{OPERATOR, Site, SiteError, Wishes};
 use didar_matcher::supervisor;
 use didar_matcher::time;
 use didar_matcher::watch::{self, Post, Sight, WatchError};
@@ -73,6 +74,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Between two looks at a clock that is wrong.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
+
 fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
     // The program's main thread lives as long as the program: the broker is tied to the thread that starts it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -89,13 +93,35 @@ fn serve_command(arguments: &ServeArguments) -> anyhow::Result<()> {
             names: arguments.name.clone(),
             models: find_models(arguments.models.as_deref())?,
         };
-        let (config, plan) = site.prepare(&wishes, time::now_ms())?;
         let launcher = std::env::current_exe().context("cannot find this program itself")?;
-        return Ok(runtime.block_on(serve::serve_site(&site, &config, &plan, &launcher, ready))?);
+        loop {
+            let (config, plan) = runtime.block_on(prepared(&site, &wishes))?;
+            match runtime.block_on(serve::serve_site(&site, &config, &plan, &launcher, ready))? {
+                serve::Ended::Asked => return Ok(()),
+                serve::Ended::Due => {}
+            }
+        }
     }
     let Some(path) = &arguments.config else { bail!("give a configuration file, or --all-in-one DIR") };
     let config = Config::read(path)?;
     Ok(runtime.block_on(serve::serve(&config, ready))?)
+}
+
+/// The site, once the clock is one by which it can be prepared: a board without a battery is told the time some seconds after
+/// its start.
+async fn prepared(site: &Site, wishes: &Wishes) -> Result<(Config, BrokerPlan), SiteError> {
+    let mut told = false;
+    loop {
+        match site.prepare(wishes, time::now_ms()) {
+            Err(error @ (SiteError::Clock { .. } | SiteError::Ended { .. })) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("{error}; waiting");
+                }
+                time::wait(CLOCK_EVERY).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The models' manifest: as named, or in the places where an installation and a development tree have it.

@@ -301,6 +301,9 @@ fn work_through(
     let mut waiting = Vec::with_capacity(TOGETHER_MAX);
     let mut pace = time::Pace::begin();
     while tasks.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
+        // Before anything is answered: the listener takes what is said only while it may.
+        let is_in_time = service.is_in_time(time::now_ms());
+        in_time.send_if_modified(|was| std::mem::replace(was, is_in_time) != is_in_time);
         let mut arrived = Vec::new();
         for task in waiting.drain(..) {
             let said = match task {
@@ -314,8 +317,6 @@ fn work_through(
                     let now_ms = time::now_ms();
                     // Once a second, by the thread that works and with the task that drives it: both turn.
                     supervisor::alive();
-                    let is_in_time = service.is_in_time(now_ms);
-                    in_time.send_if_modified(|was| std::mem::replace(was, is_in_time) != is_in_time);
                     let leap = pace.leap(now_ms).map(|by_ms| service.clock_leapt(by_ms, now_ms));
                     [leap.unwrap_or_default(), service.refresh(now_ms), service.sweep(now_ms)].concat()
                 }

@@ -170,6 +170,15 @@ pub fn is_due(pem: &str, now_ms: u64) -> Result<bool, PkiError> {
     Ok(!(*valid_s.start()..due_s).contains(&(now_ms / 1000)))
 }
 
+/// Whether the certificate in this PEM text has ended.
+///
+/// # Errors
+/// When the text holds no certificate.
+pub fn has_ended(pem: &str, now_ms: u64) -> Result<bool, PkiError> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| PkiError::NotPem)?;
+    Ok(*validity(&der)?.end() < now_ms / 1000)
+}
+
 /// First and last second of a certificate, Unix.
 ///
 /// # Errors

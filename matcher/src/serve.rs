@@ -4,8 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use didar_liveness::Policy;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::broker::{Broker, BrokerError, BrokerPlan, Incident};
@@ -25,8 +23,8 @@ use crate::watchman::Watchman;
 
 /// Between two looks at the operators' folder.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks at the clock that must all be wrong before the site is started again: its alarm waits in the database by then.
-const OUT_OF_TIME_MAX: u32 = 30;
+/// Looks at which a certificate must be due before the site is prepared anew.
+const DUE_MAX: u32 = 30;
 /// Before a broker that ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// What the broker tells and waits to be counted.
@@ -53,12 +51,6 @@ pub enum ServeError {
     /// Enrolment.
     #[error(transparent)]
     Enrolment(#[from] ServerError),
-    /// By the clock the matcher's own certificate does not count, and has not for a while.
-    #[error(
-        "by this machine's clock the matcher's certificate does not count: set the clock; the next start makes a new \
-         certificate where it is right"
-    )]
-    OutOfTime,
     /// The site's folder.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -76,7 +68,7 @@ pub enum ServeError {
 /// When a part is missing or unusable. A lost broker connection is no error: it is tried again for ever.
 pub async fn serve(config: &Config, ready: impl FnOnce(&str) + Send) -> Result<(), ServeError> {
     let service = service(config)?;
-    run(config, service, ready).await
+    run(config, service, ready, std::future::pending()).await.map(drop)
 }
 
 /// The same with a Mosquitto of our own; `launcher` is the `didar-matcher` program.
@@ -89,7 +81,7 @@ pub async fn serve_site(
     plan: &BrokerPlan,
     launcher: &Path,
     ready: impl FnOnce(&str) + Send,
-) -> Result<(), ServeError> {
+) -> Result<Ended, ServeError> {
     let service = service(config)?;
     let mut list = List::new(site, Store::open(&config.store.database, &config.keys.store, config.env)?)?;
     let (told, incidents) = mpsc::channel(INCIDENTS_MAX);
@@ -97,10 +89,7 @@ pub async fn serve_site(
     let watchman = Watchman::new(Store::open(&config.store.database, &config.keys.store, config.env)?);
     let (end, ended) = watch::channel(false);
     let serving = async {
-        let result = tokio::select! {
-            result = run(config, service, ready) => result,
-            () = until_out_of_time(config) => Err(ServeError::OutOfTime),
-        };
+        let result = run(config, service, ready, until_due(config, plan)).await;
         end.send_replace(true);
         result
     };
@@ -110,18 +99,35 @@ pub async fn serve_site(
     served
 }
 
-/// Resolves when the matcher's certificate has not counted for some looks in a row: it was made, or is looked at, by a clock
-/// that is wrong. A start can mend that, since the site makes its own certificates.
-async fn until_out_of_time(config: &Config) {
-    let mut out = 0;
-    while out < OUT_OF_TIME_MAX {
-        time::wait(LOOK_EVERY).await;
+/// Why serving ended, where nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By a signal.
+    Asked,
+    /// A certificate of the site's own is due: prepare the site, and serve again.
+    Due,
+}
+
+/// Resolves when a certificate of the site's own has been due for some looks in a row: it is near its end, or was made by a
+/// clock that ran ahead and has not begun. One that has ended is no reason: by a clock that runs ahead now all have, and what
+/// is made by it would count.
+async fn until_due(config: &Config, plan: &BrokerPlan) {
+    let is_due = |path: &Path| {
+        let now_ms = time::now_ms();
         // One that is just being replaced is looked at again.
-        let der = CertificateDer::from_pem_file(&config.broker.certificate);
-        let valid_s = der.ok().and_then(|der| pki::validity(&der).ok());
-        let counts = valid_s.is_none_or(|valid_s| valid_s.contains(&(time::now_ms() / 1000)));
-        out = if counts { 0 } else { out + 1 };
+        let pem = std::fs::read_to_string(path).unwrap_or_default();
+        pki::is_due(&pem, now_ms).unwrap_or(false) && !pki::has_ended(&pem, now_ms).unwrap_or(true)
+    };
+    let mut due = 0;
+    while due < DUE_MAX {
+        time::wait(LOOK_EVERY).await;
+        due = if [&config.broker.certificate, &plan.certificate].into_iter().any(|path| is_due(path)) {
+            due + 1
+        } else {
+            0
+        };
     }
+    tracing::info!("a certificate of the site's own is due: the site is prepared anew");
 }
 
 fn service(config: &Config) -> Result<Service, ServeError> {
@@ -132,7 +138,13 @@ fn service(config: &Config) -> Result<Service, ServeError> {
     Ok(Service::new(config.env, store, identity, rules, Box::new(portraits), Box::new(Policy::shipped())))
 }
 
-async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Result<(), ServeError> {
+/// Serves until a signal, or until `due` is done.
+async fn run(
+    config: &Config,
+    service: Service,
+    ready: impl FnOnce(&str),
+    due: impl Future<Output = ()>,
+) -> Result<Ended, ServeError> {
     let broker = &config.broker;
     let transport = tls::transport(&broker.ca, &broker.certificate, &broker.key)?;
     let enrolling = match &config.enrolment {
@@ -156,19 +168,22 @@ async fn run(config: &Config, service: Service, ready: impl FnOnce(&str)) -> Res
         }
         std::future::pending::<()>().await;
     };
+    let ended = std::cell::Cell::new(Ended::Asked);
     let stopper = async {
         tokio::select! {
             () = signals => tracing::info!("stopping"),
+            () = due => ended.set(Ended::Due),
             () = announce => {}
         }
         stop.send_replace(true);
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        ended = serving => Ok(ended?),
-        () = stopper => Ok(()),
-        () = enrolling => Ok(()),
+        served = serving => served?,
+        () = stopper => {}
+        () = enrolling => {}
     }
+    Ok(ended.get())
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
@@ -283,7 +298,10 @@ impl<'a> List<'a> {
         if let Err(error) = self.write() {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the list of revoked certificates was not written");
-            self.text = found.unwrap_or_default();
+            self.behind = 0;
+            // The broker starts again for a file that is another one, and for nothing else.
+            let Some(text) = found else { return false };
+            self.text = text;
         }
         true
     }

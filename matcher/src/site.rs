@@ -83,9 +83,7 @@ pub enum SiteError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// What is made by this clock would not count.
-    #[error(
-        "the clock says {now}, and the site's authority counts from {from} to {until}: set the clock, then start again"
-    )]
+    #[error("the clock says {now}, and the site's authority counts from {from} to {until}: set the clock")]
     Clock {
         /// The clock.
         now: String,
@@ -93,6 +91,18 @@ pub enum SiteError {
         from: String,
         /// And its last.
         until: String,
+    },
+    /// By this clock the matcher's certificate has ended. A new one would let it act, also where the clock is wrong: by one that
+    /// is a year ahead it would destroy every reference.
+    #[error(
+        "the clock says {now}, and {path} has ended: set the clock; or if that is right, make a new one with \
+         didar-matcher keys rotate --signing --dir DIR"
+    )]
+    Ended {
+        /// The certificate.
+        path: PathBuf,
+        /// The clock.
+        now: String,
     },
     /// The folder cannot be found.
     #[error("cannot use folder {folder}")]
@@ -159,6 +169,10 @@ impl Site {
         if !ca_s.contains(&(now_ms / 1000)) {
             let [now, from, until] = [now_ms, ca_s.start() * 1000, ca_s.end() * 1000].map(time::text);
             return Err(SiteError::Clock { now, from, until });
+        }
+        let own = site.folder.join("matcher/matcher.pem");
+        if own.exists() && pki::has_ended(&files::read_text(&own)?, now_ms).unwrap_or(false) {
+            return Err(SiteError::Ended { path: own, now: time::text(now_ms) });
         }
         site.make_keys(&ca, wishes, now_ms)?;
         if !site.config().exists() {

@@ -160,17 +160,24 @@ impl TrustAnchor {
         let verify =
             |time| end.verify_for_usage(all, &self.roots, intermediates, time, usage, None, None).map(|_path| ());
         let mut time = now;
+        let mut refused = None;
         for _ in 0..CHAIN_MAX {
             match verify(time) {
-                Err(webpki::Error::CertNotValidYet { not_before, .. }) if !self.clock.calendar().is_told() => {
-                    time = not_before
+                Ok(()) => return refused.map_or(Ok(()), Err),
+                Err(webpki::Error::CertNotValidYet { not_before, .. })
+                    if refused.is_none() && !self.clock.calendar().is_told() =>
+                {
+                    time = not_before;
                 }
-                // The dates are looked at first: a stranger's certificate that has ended is a stranger's.
+                // The dates are looked at first: only a certificate that counts at some time is refused for them.
                 Err(
                     why @ (webpki::Error::CertExpired { not_after: counts, .. }
                     | webpki::Error::CertNotValidYet { not_before: counts, .. }),
-                ) => return Err(verify(counts).err().unwrap_or(why)),
-                done => return done,
+                ) => {
+                    refused.get_or_insert(why);
+                    time = counts;
+                }
+                Err(why) => return Err(why),
             }
         }
         Err(webpki::Error::MaximumPathDepthExceeded)

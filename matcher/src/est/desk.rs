@@ -134,7 +134,7 @@ impl Desk {
                 Grant::Crowded => return Ok(Answer::Refused(Refusal::Crowded)),
             },
         };
-        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }, now_ms) {
+        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }) {
             Ok(signed) => signed,
             Err(cause) => return Ok(Answer::Refused(cause.into())),
         };
@@ -182,10 +182,7 @@ impl Desk {
             drop(work);
             return self.refuse(Some(&device), Refusal::Shown(why), now_ms);
         }
-        // Where this clock runs ahead the certificate counts all the same once it is set right: a device has but one.
-        let reach_ms = u64::from(self.days) * 86_400_000;
-        let begins_ms = now_ms.saturating_sub(reach_ms).max(shown.not_before_s() * 1000);
-        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }, begins_ms) {
+        let signed = match self.ca.sign(request, Validity { issued_ms: now_ms, days: self.days }) {
             Ok(signed) => signed,
             Err(cause) => return Ok(Answer::Refused(cause.into())),
         };

@@ -100,7 +100,7 @@ impl Centre {
         }
         if now_ms >= *self.missed_from_ms.get_or_insert(now_ms.saturating_add(BACK_MS)) {
             let away_ms = u64::from(self.rules.limits.away_hours) * 3_600_000;
-            for (device, since_ms) in work.silent(now_ms.saturating_sub(away_ms))? {
+            for (device, since_ms) in work.silent(now_ms.saturating_sub(away_ms), now_ms.saturating_add(away_ms))? {
                 let since = time::text(since_ms);
                 missing.push((
                     device,

@@ -1,5 +1,7 @@
 //! The boots that a device has told of, and how a connection stands to them: a copy of the device shows by its count.
 
+use std::ops::RangeInclusive;
+
 use didar_protocol::id::DeviceId;
 use didar_protocol::message::Connection;
 use rusqlite::params;
@@ -51,14 +53,15 @@ impl Work<'_> {
     pub fn meet(&self, id: &DeviceId, connection: &Connection, now_ms: u64) -> Result<Met, StoreError> {
         let Connection { boot, connects } = connection;
         let connects = to_sql(*connects);
-        let recently_ms = to_sql(now_ms.saturating_sub(LATE_MAX_MS));
-        let known = self.known(id, boot, connects, recently_ms)?;
+        let recent_ms = to_sql(now_ms.saturating_sub(LATE_MAX_MS))..=to_sql(now_ms.saturating_add(LATE_MAX_MS));
+        let known = self.known(id, boot, connects, &recent_ms)?;
         if known.clashes {
             return Ok(Met::Copy);
         }
         if let Some(since_ms) = known.newer_since_ms {
             let told = known.reached.is_some_and(|reached| connects <= reached);
-            return Ok(match (since_ms >= recently_ms, told) {
+            // By a clock that was set back since it may lie ahead.
+            return Ok(match (recent_ms.contains(&since_ms), told) {
                 (true, _) => Met::Earlier,
                 (false, true) => Met::Old,
                 (false, false) => Met::Copy,
@@ -82,15 +85,21 @@ impl Work<'_> {
         Ok(Met::Newest)
     }
 
-    fn known(&self, id: &DeviceId, boot: &[u8; 16], connects: i64, recently_ms: i64) -> Result<Known, StoreError> {
+    fn known(
+        &self,
+        id: &DeviceId,
+        boot: &[u8; 16],
+        connects: i64,
+        recent_ms: &RangeInclusive<i64>,
+    ) -> Result<Known, StoreError> {
         let mut statement = self.tx.prepare_cached(
             "SELECT max(connects) FILTER (WHERE boot = ?2),
                     COALESCE(max(boot <> ?2 AND ?3 BETWEEN first AND connects), 0),
                     min(since_ms) FILTER (WHERE boot <> ?2 AND first > ?3),
-                    count(*) FILTER (WHERE since_ms >= ?4)
+                    count(*) FILTER (WHERE since_ms BETWEEN ?4 AND ?5)
              FROM boots WHERE device = ?1",
         )?;
-        Ok(statement.query_row(params![id.as_str(), boot, connects, recently_ms], |row| {
+        Ok(statement.query_row(params![id.as_str(), boot, connects, recent_ms.start(), recent_ms.end()], |row| {
             Ok(Known { reached: row.get(0)?, clashes: row.get(1)?, newer_since_ms: row.get(2)?, recent: row.get(3)? })
         })?)
     }

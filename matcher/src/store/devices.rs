@@ -285,18 +285,21 @@ impl Work<'_> {
     }
 
     /// Served devices that have said nothing since `since_ms`, with the last moment at which they did (or were added);
-    /// each silence is found once, and a hundred at a time.
+    /// each silence is found once, and a hundred at a time. What was heard after `until_ms` was heard by a clock that ran ahead.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn silent(&self, since_ms: u64) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+    pub fn silent(&self, since_ms: u64, until_ms: u64) -> Result<Vec<(DeviceId, u64)>, StoreError> {
         let mut statement = self.tx.prepare_cached(
             "UPDATE devices SET away_ms = max(heard_ms, added_ms)
-             WHERE device IN (SELECT device FROM devices WHERE state = 0 AND max(heard_ms, added_ms) < ?1
+             WHERE device IN (SELECT device FROM devices WHERE state = 0 AND max(heard_ms, added_ms) NOT BETWEEN ?1 AND ?3
                               AND away_ms <> max(heard_ms, added_ms) LIMIT ?2)
              RETURNING device, away_ms",
         )?;
-        found_devices(statement.query_map([to_sql(since_ms), SILENT_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        found_devices(
+            statement
+                .query_map([to_sql(since_ms), SILENT_MAX, to_sql(until_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?,
+        )
     }
 
     /// Served devices whose newest certificate has ended, with its last second; each end is found once.

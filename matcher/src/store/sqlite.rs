@@ -292,7 +292,10 @@ mod tests {
         drop(store);
         let mut store = Store::open(&file, &key, Env::Test).unwrap();
         let work = store.begin().unwrap();
-        assert!(work.silent(crate::time::now_ms() - 60_000).unwrap().is_empty(), "heard at the moment of the change");
+        assert!(
+            work.silent(crate::time::now_ms() - 60_000, u64::MAX).unwrap().is_empty(),
+            "heard at the moment of the change"
+        );
         let first: i64 = work.tx.query_row("SELECT first FROM boots", [], |row| row.get(0)).unwrap();
         assert_eq!(first, 7);
         work.commit().unwrap();

@@ -169,6 +169,16 @@ fn a_thief_who_asks_as_an_earlier_boot_gets_nothing_and_is_told() {
 }
 
 #[test]
+fn boots_that_a_clock_ahead_has_heard_of_hide_no_thief_once_it_is_right() {
+    let (mut site, mut kiosk) = ready();
+    site.handle(&kiosk, Lane::State, &kiosk.state(1, 7, true), NOW);
+    site.handle(&kiosk, Lane::State, &kiosk.state(2, 8, true), NOW + 30 * DAY_S * 1000);
+    let request = ask_on(&site, &mut kiosk, 1, 7);
+    let out = site.handle(&kiosk, Lane::ChallengeRequest, &request, NOW + 60_000);
+    assert_eq!(alarms(&out), ["a new request of an earlier boot"]);
+}
+
+#[test]
 fn a_thief_cannot_hide_behind_boots_that_it_makes_up() {
     let (mut site, mut kiosk) = ready();
     let told: Vec<_> = (1..=13)
