@@ -19,6 +19,8 @@ const SIDE_MOST: u32 = 8192;
 const PIXELS_MOST: u64 = 24_000_000;
 /// Longest encoded picture in bytes.
 const BYTES_MOST: usize = 32 << 20;
+/// Bytes before a PNG's first chunk.
+const PNG_SIGNATURE: usize = 8;
 /// Sides of a portrait in pixels: 3 to 4, as documents' photographs are.
 const PORTRAIT: (usize, usize) = (240, 320);
 /// Height of a portrait in boxes of the face.
@@ -80,6 +82,9 @@ impl Picture {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
             Ok(_) | Err(_) => return Err(PictureError::Format),
         };
+        if format == ImageFormat::Png && !has_lawful_palettes(bytes) {
+            return Err(PictureError::Damaged { cause: "its palette is not of 1 to 256 colours".to_owned() });
+        }
         let damaged = |e: image::ImageError| PictureError::Damaged { cause: e.to_string() };
         let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
         let (width, height) = decoder.dimensions();
@@ -103,6 +108,21 @@ impl Picture {
         FrameView::new(PixelFormat::Rgb8, self.width, self.height, self.width as usize * 3, &self.rgb)
             .expect("decode checked the sides, and the decoder filled them")
     }
+}
+
+/// Whether every palette of this PNG has 1 to 256 colours of three bytes (PNG, third edition, 11.2.2): at another length the
+/// decoder panics (`png` 0.18.1).
+fn has_lawful_palettes(mut rest: &[u8]) -> bool {
+    rest = rest.get(PNG_SIGNATURE..).unwrap_or_default();
+    while let Some((length, named)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if named.starts_with(b"PLTE") && (length == 0 || length > 768 || !length.is_multiple_of(3)) {
+            return false;
+        }
+        // Name, content and checksum; a chunk that is cut off is the decoder's to refuse.
+        rest = named.get(length.saturating_add(8)..).unwrap_or_default();
+    }
+    true
 }
 
 impl Drop for Picture {

@@ -94,6 +94,16 @@ fn a_manifest_that_does_not_fit_says_where() {
     assert!(missing.contains("/nowhere/manifest.toml"));
 }
 
+/// Found by fuzzing: the decoder panics for a palette whose last colour is cut off.
+#[test]
+fn a_palette_with_a_cut_colour_is_refused() {
+    let bytes = include_bytes!("../../protocol/fuzz/seeds/picture/palette-of-49-bytes.png");
+    let why = didar_vision::Picture::decode(bytes).err().unwrap().to_string();
+    assert_eq!(why, "picture is damaged: its palette is not of 1 to 256 colours");
+    let whole = include_bytes!("../../protocol/fuzz/seeds/picture/palette.png");
+    assert!(didar_vision::Picture::decode(whole).is_ok());
+}
+
 #[test]
 fn frames_of_noise_in_every_format_are_looked_at_without_harm() {
     let mut perceiver = Perceiver::new(&Models::load(&shipped().join("manifest.toml")).unwrap()).unwrap();
