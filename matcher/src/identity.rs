@@ -172,7 +172,7 @@ impl Identity {
 
     /// Whether its certificate counts at `now_ms`: by a clock for which it does not, nothing that it says would be believed.
     pub fn is_in_force(&self, now_ms: u64) -> bool {
-        (self.certificate.not_before_s()..=self.certificate.not_after_s()).contains(&(now_ms / 1000))
+        self.certificate.is_in_force(now_ms)
     }
 
     /// The pair that a message was sealed to; `None` where the key is not ours, or no longer.

@@ -89,14 +89,14 @@ impl Certificate {
         let holder = holder(&parsed)?;
         let point = parsed.public_key().subject_public_key.data.as_ref();
         let key = VerifyingKey::from_sec1_bytes(point).map_err(|_| PkiError::NotP256)?;
-        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let valid_s = dates(&parsed);
         Ok(Self {
             der: der.to_vec(),
             holder,
             key,
             serial: parsed.raw_serial().to_vec(),
-            not_before_s: seconds(parsed.validity().not_before),
-            not_after_s: seconds(parsed.validity().not_after),
+            not_before_s: *valid_s.start(),
+            not_after_s: *valid_s.end(),
         })
     }
 
@@ -133,6 +133,11 @@ impl Certificate {
     /// Last second of its life, Unix seconds.
     pub fn not_after_s(&self) -> u64 {
         self.not_after_s
+    }
+
+    /// Whether `now_ms` lies between them.
+    pub fn is_in_force(&self, now_ms: u64) -> bool {
+        (self.not_before_s..=self.not_after_s).contains(&(now_ms / 1000))
     }
 
     /// Whether `ca` issued it for use by a client and it is in force at `now_ms`.
@@ -185,8 +190,12 @@ pub fn has_ended(pem: &str, now_ms: u64) -> Result<bool, PkiError> {
 /// When it is none.
 pub fn validity(der: &CertificateDer<'_>) -> Result<RangeInclusive<u64>, PkiError> {
     let (_, parsed) = X509Certificate::from_der(der).map_err(|_| PkiError::NotX509)?;
+    Ok(dates(&parsed))
+}
+
+fn dates(parsed: &X509Certificate<'_>) -> RangeInclusive<u64> {
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-    Ok(seconds(parsed.validity().not_before)..=seconds(parsed.validity().not_after))
+    seconds(parsed.validity().not_before)..=seconds(parsed.validity().not_after)
 }
 
 impl fmt::Display for Holder {

@@ -102,7 +102,7 @@ impl MqttUplink {
             suspicion: None,
             suspicion_told: None,
             clock_told: false,
-            clock_compared: false,
+            clock_alarmed: false,
             dates_refused: None,
             count: Count::Spent,
             is_counted: false,
@@ -179,8 +179,8 @@ struct Driver {
     suspicion_told: Option<Moment>,
     /// Whether the loop was told that the clock is wrong.
     clock_told: bool,
-    /// Whether the calendar that this start began with was compared with the centre's.
-    clock_compared: bool,
+    /// Whether the centre was told that the calendar which this start began with is wrong.
+    clock_alarmed: bool,
     /// Since when certificates are refused for their dates alone and nothing is believed.
     dates_refused: Option<Moment>,
     count: Count,

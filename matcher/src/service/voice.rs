@@ -81,6 +81,11 @@ impl Tidings {
         Self { kind, device: None, attempt: None, verdict: None, outcome: None, reason, note: note.into() }
     }
 
+    /// A device says more than it may.
+    pub(super) fn flood(device: &DeviceId, note: impl Into<String>) -> Self {
+        Self::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None)
+    }
+
     pub(super) fn of(self, device: &DeviceId, attempt: Option<AttemptId>) -> Self {
         Self { device: Some(device.clone()), attempt, ..self }
     }
@@ -184,8 +189,7 @@ impl Centre {
         note: impl Into<String>,
         now_ms: u64,
     ) -> Result<Vec<Outgoing>, ServiceError> {
-        let tidings = Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None);
-        self.warn(work, Worry::Flood, tidings, now_ms)
+        self.warn(work, Worry::Flood, Tidings::flood(device, note), now_ms)
     }
 
     /// Writes an alarm into the ledger and says it, unless one of its kind was raised a moment ago.

@@ -19,11 +19,7 @@ impl Service {
     /// Tells of a device whose messages were dropped unread because it sends more than can wait.
     pub fn flooded(&mut self, device: &DeviceId, now_ms: u64) -> Vec<Outgoing> {
         let note = "more messages at once than may wait: those beyond are dropped unread";
-        self.tell_alarm(
-            Worry::Flood,
-            Tidings::new(EventKind::Alarm, Reason::TooManyFailures, note).of(device, None),
-            now_ms,
-        )
+        self.tell_alarm(Worry::Flood, Tidings::flood(device, note), now_ms)
     }
 
     /// Tells that this matcher's clock was set by so much while it served: until then, or from then on, it judged by a wrong time.

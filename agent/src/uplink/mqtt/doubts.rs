@@ -49,16 +49,16 @@ impl Driver {
         let now = self.clock.now();
         let calendar = self.clock.calendar();
         let (own_ms, told_before) = (self.clock.unix_ms(now), calendar.is_told());
-        let first = !(self.clock_compared || told_before);
         if !calendar.learn(heard, now) {
             return;
         }
         let told_ms = self.clock.unix_ms(now);
         let is_off = own_ms.abs_diff(told_ms) > CLOCK_OFF_MAX_MS;
-        self.clock_compared |= is_off || calendar.is_told();
-        if !is_off || !(first || told_before) {
+        // What keys and receipts had moved already is the same wrong clock.
+        if !is_off || (self.clock_alarmed && !told_before) {
             return;
         }
+        self.clock_alarmed = true;
         let [own, told] = [own_ms, told_ms].map(|ms| day(i64::try_from(ms / 1000).unwrap_or(i64::MAX)));
         let minutes = own_ms.abs_diff(told_ms) / 60_000;
         if told_before {
@@ -86,7 +86,7 @@ impl Driver {
             "the time that a matcher told fits nobody's certificate: it is forgotten; see the matchers' clocks"
         );
         self.clock.calendar().forget();
-        (self.dates_refused, self.clock_compared) = (None, false);
+        (self.dates_refused, self.clock_alarmed) = (None, false);
     }
 
     /// A broker whose certificate is not accepted on a day on which ours has ended too, a day that nobody has confirmed:
